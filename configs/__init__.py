@@ -1,0 +1,1 @@
+"""Benchmark definitions, one YAML file each, shipped as package data."""

@@ -1,0 +1,1 @@
+"""Scores, one per file: each a function of the results table."""

@@ -1,0 +1,1 @@
+"""Worlds one can measure in, one sub-package each."""

@@ -1,0 +1,45 @@
+"""Exceptions of the package: one root, each also the nearest built-in exception.
+
+A message names the value, the rule it breaks and the remedy.
+"""
+
+
+class FairUniverseError(Exception):
+    """Root of every error that the package raises on purpose."""
+
+
+class InvalidDataError(FairUniverseError, ValueError):
+    """A table, an array or a number does not satisfy what is documented about it."""
+
+
+class InvalidConfigError(FairUniverseError, ValueError):
+    """A benchmark configuration has an unknown key, a wrong type or an impossible value."""
+
+
+class NotRegisteredError(FairUniverseError, LookupError):
+    """A simulator, score, baseline or configuration of that name is not known."""
+
+
+class MissingDependencyError(FairUniverseError, ImportError):
+    """An optional library is needed; the message says what to install."""
+
+
+class StorageError(FairUniverseError, OSError):
+    """A result could not be read or written (disk full, read-only, damaged file)."""
+
+
+class IsolationError(FairUniverseError, RuntimeError):
+    """The worker process of a submission could not be started as safely as asked."""
+
+
+class SubmissionError(FairUniverseError, RuntimeError):
+    """The submission, not the benchmark, is at fault.
+
+    Args:
+        status: Status recorded in the results table (see `fairuniverse.results.STATUSES`).
+        message: What was found, which rule it breaks and what to do.
+    """
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status

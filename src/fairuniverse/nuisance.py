@@ -1,0 +1,120 @@
+"""Nuisance parameters: what is not known about the simulation, and how well it is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+import numpy as np
+
+from fairuniverse.errors import InvalidDataError
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal prior N(mean, sigma)."""
+
+    mean: float
+    sigma: float
+
+    def to_alpha(self, theta: float) -> float:
+        """Pull of a value: its distance from the mean in prior standard deviations."""
+        return (theta - self.mean) / self.sigma
+
+    def from_alpha(self, alpha: float) -> float:
+        """Value at a pull of alpha prior standard deviations."""
+        return self.mean + alpha * self.sigma
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """Log-normal prior: ln(theta) ~ N(log_mean, log_sigma)."""
+
+    log_mean: float
+    log_sigma: float
+
+    def to_alpha(self, theta: float) -> float:
+        """Pull of ln(theta); minus infinity at theta = 0."""
+        return (math.log(theta) - self.log_mean) / self.log_sigma if theta > 0 else -math.inf
+
+    def from_alpha(self, alpha: float) -> float:
+        """Value whose logarithm is alpha standard deviations from the mean."""
+        return math.exp(self.log_mean + alpha * self.log_sigma)
+
+
+Prior = Normal | LogNormal
+Boundary = Literal["clip", "truncate"]
+
+
+@dataclass(frozen=True)
+class NuisanceParameter:
+    """One nuisance parameter.
+
+    Attributes:
+        name: Its name, one word, as in ``shift(tes=1.01)``.
+        prior: What is known about it before the measurement.
+        nominal: Value at which the nominal simulation was made.
+        bounds: Smallest and largest value that can occur.
+        kind: ``"shape"`` acts on features, ``"normalisation"`` multiplies the yield of `processes`.
+        processes: For a normalisation, the processes it scales.
+        meaning: One sentence for the documentation, with the unit.
+        boundary: What becomes of a draw outside `bounds`: ``"clip"`` puts it on the bound (the public
+            challenge's rule: 5 % of soft_met values sit exactly at 5), ``"truncate"`` draws again.
+    """
+
+    name: str
+    prior: Prior
+    nominal: float
+    bounds: tuple[float, float]
+    kind: Literal["shape", "normalisation"]
+    processes: tuple[str, ...] = ()
+    meaning: str = field(default="", compare=False)
+    boundary: Boundary = "clip"
+
+    def draw(self, *, rng: np.random.Generator) -> float:
+        """One value from the prior, within the bounds."""
+        lower, upper = self.bounds
+        theta = self.prior.from_alpha(float(rng.standard_normal()))
+        while self.boundary == "truncate" and not lower <= theta <= upper:
+            theta = self.prior.from_alpha(float(rng.standard_normal()))
+        return min(max(theta, lower), upper)
+
+    def constraint(self, theta: float) -> float:
+        """Constraint term to add to twice the negative log-likelihood: the squared pull."""
+        return self.prior.to_alpha(theta) ** 2
+
+    def require_valid(self, theta: float) -> float:
+        """Return theta unchanged.
+
+        Raises:
+            InvalidDataError: Theta is not a finite number within the bounds.
+        """
+        lower, upper = self.bounds
+        if not lower <= theta <= upper:  # also catches NaN
+            raise InvalidDataError(f"{self.name} = {theta} is outside its range [{lower}, {upper}]")
+        return float(theta)
+
+
+def complete(parameters: Sequence[NuisanceParameter], values: Mapping[str, float]) -> dict[str, float]:
+    """Values of all parameters: those given, checked, and the nominal value of the others.
+
+    Raises:
+        InvalidDataError: An unknown name (the nearest valid one is suggested) or a value out of range.
+    """
+    known = {p.name: p for p in parameters}
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InvalidDataError(f"no nuisance parameter {name!r} among {', '.join(known)}{hint}")
+    return {n: p.require_valid(values[n]) if n in values else p.nominal for n, p in known.items()}
+
+
+def normalisation(parameters: Sequence[NuisanceParameter], values: Mapping[str, float], process: str) -> float:
+    """Factor on the expected yield of a process: the product of the normalisation nuisances acting on it."""
+    return math.prod(
+        values[p.name] for p in parameters if p.kind == "normalisation" and process in p.processes
+    )

@@ -1,0 +1,151 @@
+"""What the machinery asks of a simulator, a submission and a score: one Protocol each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fairuniverse.events import Events, Schema
+    from fairuniverse.nuisance import NuisanceParameter
+    from fairuniverse.results import Results
+    from fairuniverse.seeding import Streams
+
+ONE_SIGMA_CL = 0.6827
+"""Confidence level of the central 1-sigma interval, as the public challenge rounds it."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One physics process of a world.
+
+    Attributes:
+        name: Its name, as in the files.
+        expected_yield: Expected number of events at mu = 1 and nominal nuisances, before event selection.
+        is_signal: Whether its yield is proportional to mu.
+    """
+
+    name: str
+    expected_yield: float
+    is_signal: bool = False
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What a method answers: an estimate of mu and a confidence interval.
+
+    Attributes:
+        mu_hat: Point estimate of mu.
+        lower: Lower end of the interval.
+        upper: Upper end of the interval.
+    """
+
+    mu_hat: float
+    lower: float
+    upper: float
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Source of pseudo-experiments."""
+
+    def sample(self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1) -> Events:
+        """One unweighted, unlabelled pseudo-experiment, selected, its rows in an order without information.
+
+        Args:
+            mu: Signal strength.
+            nuisances: Value of every nuisance parameter of the simulator.
+            streams: Random streams of this toy.
+            n_threads: Threads to use; the answer does not depend on it.
+
+        Returns:
+            Events without weights, process codes and record. The arrays may be views of buffers that the
+            next call reuses.
+        """
+        ...
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """A world one can measure in."""
+
+    @property
+    def schema(self) -> Schema:
+        """Columns of its event table."""
+        ...
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """Its processes with their expected yields."""
+        ...
+
+    @property
+    def nuisances(self) -> tuple[NuisanceParameter, ...]:
+        """Its nuisance parameters with their priors."""
+        ...
+
+    def generate(
+        self, n_events: Mapping[str, int], *, seed: int, purpose: str = "simulate", n_threads: int = 1
+    ) -> Events:
+        """Nominal weighted events, a given number per process; weights sum to the expected yields."""
+        ...
+
+    def shift(self, events: Events, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1) -> Events:
+        """The same events under other nuisance values: features shifted, events selected, weights scaled."""
+        ...
+
+    def pool_sampler(self, pool: Events) -> Sampler:
+        """Pseudo-experiments drawn with replacement from a pool of weighted nominal events."""
+        ...
+
+    def fresh_sampler(self) -> Sampler:
+        """Pseudo-experiments of newly simulated events."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScoreValue:
+    """Value of one score.
+
+    Attributes:
+        name: Key in ``scores.json``.
+        value: The value; None if it cannot be computed from these results.
+        error: Its standard error; None where there is none.
+        unit: Unit, empty for a pure number.
+        higher_is_better: Direction; None for a diagnostic without one.
+        n_toys: Number of pseudo-experiments that went in.
+        n_failed: How many of them had no valid answer.
+        meaning: One sentence for the report.
+    """
+
+    name: str
+    value: float | None
+    error: float | None
+    unit: str
+    higher_is_better: bool | None
+    n_toys: int
+    n_failed: int
+    meaning: str = ""
+
+
+class Score(Protocol):
+    """A function of the results table of one submission."""
+
+    def __call__(self, results: Results) -> tuple[ScoreValue, ...]:
+        """The score's value, with its companions (a score may report several numbers)."""
+        ...
+
+
+class Model(Protocol):
+    """What ``model.py`` of a submission defines."""
+
+    def fit(self, train: Any) -> None:
+        """Learn from a `fairuniverse.training.TrainingSet`."""
+        ...
+
+    def predict(self, test: pd.DataFrame) -> Interval | Mapping[str, float]:
+        """Estimate mu and its interval from the features of one pseudo-experiment."""
+        ...
