@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -173,6 +173,40 @@ def concatenate(parts: Sequence[Events]) -> Events:
         first.processes,
         _join([p.record for p in parts], "record", axis=1),
     )
+
+
+def split(events: Events, fraction: float, *, rng: np.random.Generator) -> tuple[Events, Events]:
+    """Two disjoint random parts of labelled weighted events.
+
+    Weights are rescaled process by process, so that each part alone stands for the expected yields: rescaling
+    the total would give the parts different signal yields.
+
+    Args:
+        events: What to split.
+        fraction: Share of the rows in the first part, between 0 and 1.
+        rng: Generator that chooses the rows.
+
+    Raises:
+        InvalidDataError: Weights or processes are not known, or a part has no event of a process.
+    """
+    if events.weights is None or events.process is None:
+        raise InvalidDataError("splitting needs weights and process labels; this table lacks them")
+    order = rng.permutation(len(events))
+    n_first = round(fraction * len(events))
+    totals = events.sum_weights()
+    first, second = (_rescaled(events.select(np.sort(rows)), totals) for rows in np.split(order, [n_first]))
+    return first, second
+
+
+def _rescaled(part: Events, totals: Mapping[str, float]) -> Events:
+    assert part.weights is not None
+    assert part.process is not None
+    sums = part.sum_weights()
+    lost = [p for p, total in totals.items() if total > 0 and sums[p] <= 0]
+    if lost:
+        raise InvalidDataError(f"no {lost[0]} event is left in one part of the table: use a larger table")
+    factors = np.array([totals[p] / sums[p] if sums[p] > 0 else 1.0 for p in part.processes])
+    return replace(part, weights=part.weights * factors[part.process])
 
 
 def _join(arrays: Sequence[NDArray | None], name: str, axis: int = 0) -> NDArray | None:  # type: ignore[type-arg]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -88,9 +88,23 @@ class Simulator(Protocol):
         ...
 
     def generate(
-        self, n_events: Mapping[str, int], *, seed: int, purpose: str = "simulate", n_threads: int = 1
+        self,
+        n_events: Mapping[str, int],
+        *,
+        seed: int,
+        purpose: str = "simulate",
+        n_threads: int = 1,
+        progress: Callable[[int], object] | None = None,
     ) -> Events:
-        """Nominal weighted events, a given number per process; weights sum to the expected yields."""
+        """Nominal weighted events, a given number per process; weights sum to the expected yields.
+
+        Args:
+            n_events: Number of events of each process; processes left out have none.
+            seed: Seed of the benchmark.
+            purpose: Name of the streams: samples of different purposes are independent.
+            n_threads: Threads to use; the answer does not depend on it.
+            progress: Called with the number of events that were just finished, from any thread.
+        """
         ...
 
     def shift(self, events: Events, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1) -> Events:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.events import Events
-from fairuniverse.nuisance import NuisanceParameter
-from fairuniverse.protocols import Sampler
+from fairuniverse.nuisance import NuisanceParameter, complete
+from fairuniverse.protocols import Sampler, Simulator
 from fairuniverse.seeding import Streams, generator
 
 
@@ -115,3 +117,26 @@ class PseudoExperiments:
         streams = Streams(self.seed, truth.i_mu, truth.i_toy)
         events = self.sampler.sample(truth.mu, truth.nuisances, streams=streams, n_threads=n_threads)
         return PseudoExperiment(events, truth)
+
+
+def asimov(simulator: Simulator, events: Events, mu: float, nuisances: Mapping[str, float], *, seed: int = 0) -> Events:
+    """Asimov data set: the expected events at (mu, nuisances), weighted and without fluctuation.
+
+    Estimators evaluated on it return the true parameters (Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727,
+    section 3.2). Noise of the nuisance parameters is drawn from a stream of the seed.
+
+    Args:
+        simulator: The world.
+        events: Nominal weighted labelled events of that world.
+        mu: Signal strength.
+        nuisances: Values of nuisance parameters; those left out are nominal.
+        seed: Seed of the noise.
+
+    Returns:
+        Weighted labelled events, selected.
+    """
+    shifted = simulator.shift(events, complete(simulator.nuisances, nuisances), streams=Streams(seed, 0))
+    if shifted.weights is None or shifted.process is None:
+        raise InvalidDataError("an Asimov data set needs weights and process labels; these events lack them")
+    strength = np.array([mu if p.is_signal else 1.0 for p in simulator.processes])
+    return replace(shifted, weights=shifted.weights * strength[shifted.process])

@@ -1,0 +1,68 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both set up a virtual environment first.
+SHELL := /bin/bash
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && command -v $$p && break; done)
+BIN := $(VENV)/bin
+OUTPUT ?= demo-output
+KERNELS := $(wildcard simulators/*/kernel/*.[ch] simulators/*/fast/*.[ch])
+
+.PHONY: help setup demo test lint format benchmark browser clean
+help:
+	@echo 'make demo       simulate, run two methods, score and report, in about five minutes'
+	@echo 'make test       run the test suite'
+	@echo 'make lint       style and types'
+	@echo 'make benchmark  speed against the public package'
+	@echo 'make clean      remove what was built'
+
+setup: $(VENV)/.demo-ready
+
+$(VENV)/bin/pip:
+	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11, 3.12 or 3.13 with the venv module found;' \
+		'install one (Debian: apt-get install python3 python3-venv) or say which: make PYTHON=/path/to/python3.12'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Without a C compiler, the one that comes as a Python package builds the kernels.
+define install
+	@if command -v $${CC:-cc} >/dev/null; then CC="$${CC:-cc}"; else \
+		$(BIN)/pip install --quiet -c constraints.txt ziglang && CC="$(abspath $(BIN))/python -m ziglang cc"; fi; \
+	echo "installing $(1) into $(VENV)"; \
+	CC="$$CC" $(BIN)/pip install --quiet -c constraints.txt --editable '.[$(1)]'
+endef
+
+$(VENV)/.demo-ready: pyproject.toml setup.py constraints.txt $(KERNELS) | $(VENV)/bin/pip
+	$(call install,all)
+	@touch $@
+
+$(VENV)/.test-ready: pyproject.toml setup.py constraints.txt $(KERNELS) | $(VENV)/bin/pip
+	$(call install,dev)
+	@touch $@ $(VENV)/.demo-ready
+
+demo: $(VENV)/.demo-ready
+	$(BIN)/fairuniverse demo --output $(OUTPUT)
+
+test: $(VENV)/.test-ready browser
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Pages are tested in a real browser; where it cannot be installed these tests skip and say so.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; }; } || \
+		echo 'no Chromium, and it cannot be installed here: the tests of rendered pages will be skipped'
+
+lint: $(VENV)/.test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src simulators scoring baselines
+
+format: $(VENV)/.test-ready
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+benchmark: $(VENV)/.test-ready
+	$(BIN)/python benchmarks/bench_pseudo_experiment.py
+	$(BIN)/python benchmarks/bench_simulator.py
+
+clean:
+	rm -rf $(VENV) build dist $(OUTPUT) src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find simulators -name '*.so' -delete

@@ -1,0 +1,108 @@
+"""Finding simulators, baselines and configurations by name: one door for ours and for third parties'.
+
+Simulators and baselines are entry points of the groups ``fairuniverse.simulators`` (a class) and
+``fairuniverse.baselines`` (a package that is a submission folder); a path to a folder works without installing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from difflib import get_close_matches
+from importlib import import_module, resources
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from fairuniverse.errors import InvalidConfigError, NotRegisteredError
+from fairuniverse.protocols import Simulator
+
+SIMULATORS, BASELINES = "fairuniverse.simulators", "fairuniverse.baselines"
+
+
+def names(group: str) -> list[str]:
+    """Registered names of a group, sorted."""
+    return sorted({e.name for e in entry_points(group=group)})
+
+
+def configs() -> list[str]:
+    """Names of the configurations that come with the package."""
+    folder = resources.files("fairuniverse.configs")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def find_config(name: str | Path) -> Path:
+    """Path of a configuration: a file, or the name of one that comes with the package.
+
+    Raises:
+        NotRegisteredError: There is neither such a file nor such a name.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    packaged = Path(str(resources.files("fairuniverse.configs"))) / f"{name}.yaml"
+    if packaged.is_file():
+        return packaged
+    raise NotRegisteredError(f"no configuration file {str(name)!r}, and none of that name: {_known(str(name), configs())}")
+
+
+def make_simulator(name: str, options: dict[str, Any]) -> Simulator:
+    """A simulator by registered name, or the class ``Simulator`` of a folder or module file.
+
+    Raises:
+        NotRegisteredError: No such name or path.
+        InvalidConfigError: The simulator does not take these options.
+    """
+    factory = _load_path(Path(name)) if _is_path(name) else _entry_point(SIMULATORS, name).load()
+    try:
+        simulator: Simulator = factory(**options)
+    except (TypeError, ValueError) as error:
+        raise InvalidConfigError(f"simulator {name} with options {options}: {error}") from error
+    return simulator
+
+
+def find_submission(name: str | Path) -> Path:
+    """Folder or zip of a submission: a path, or the name of a baseline.
+
+    Raises:
+        NotRegisteredError: There is neither such a path nor such a baseline.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    module = import_module(_entry_point(BASELINES, str(name)).value)
+    return Path(next(iter(module.__path__)))
+
+
+def _entry_point(group: str, name: str) -> EntryPoint:
+    found = list(entry_points(group=group, name=name))
+    if not found:
+        kind = group.removeprefix("fairuniverse.").removesuffix("s")
+        raise NotRegisteredError(f"no {kind} {name!r}: {_known(name, names(group))}; a path works, too")
+    return found[0]
+
+
+def _known(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.endswith(".py")
+
+
+def _load_path(path: Path) -> Any:
+    """Class ``Simulator`` of a file, or of the ``__init__.py`` of a folder."""
+    file = path / "__init__.py" if path.is_dir() else path
+    if not file.is_file():
+        raise NotRegisteredError(f"no simulator at {path}: expected a folder with __init__.py, or a .py file")
+    module_name = f"fairuniverse_simulator_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, "Simulator"):
+        raise NotRegisteredError(f"{file} defines no class Simulator")
+    return module.Simulator
