@@ -8,21 +8,25 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.registry import find_config, find_submission, make_simulator
+from fairuniverse.registry import find_config, make_simulator
 from fairuniverse.seeding import Streams, generator
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fairuniverse.config import BenchmarkConfig
     from fairuniverse.events import Events
     from fairuniverse.protocols import Sampler, Simulator
     from fairuniverse.pseudo_experiments import PseudoExperiments
 
 TRAINING_FRACTION = 0.7
-"""Share of a file that trains, where the same file is both training set and pool (as in the public challenge)."""
+"""Share of a file that trains where the same file is the pool, too (arXiv:2410.02867 keeps 30 % for tests)."""
 
 
 def n_cores() -> int:
@@ -36,7 +40,13 @@ def progress_bar(total: int, title: str, unit: str) -> Iterator[Callable[[int], 
     from tqdm import tqdm
 
     with tqdm(
-        total=total, desc=title, unit=unit, unit_scale=True, delay=2, leave=False, disable=not sys.stderr.isatty()
+        total=total,
+        desc=title,
+        unit=unit,
+        unit_scale=True,
+        delay=2,
+        leave=False,
+        disable=not sys.stderr.isatty(),
     ) as bar:
         yield bar.update
 
@@ -50,7 +60,9 @@ class Benchmark:
         n_threads: Threads for simulating and drawing; no result depends on it.
     """
 
-    def __init__(self, config: BenchmarkConfig, *, folder: Path | None = None, n_threads: int | None = None) -> None:
+    def __init__(
+        self, config: BenchmarkConfig, *, folder: Path | None = None, n_threads: int | None = None
+    ) -> None:
         self.config = config
         self.folder = folder or Path()
         self.n_threads = n_threads or n_cores()
@@ -120,7 +132,9 @@ class Benchmark:
     def _read(self, name: str) -> Events:
         from fairuniverse.tables import read_events
 
-        return read_events(self.folder / name, self.simulator.schema, [p.name for p in self.simulator.processes])
+        return read_events(
+            self.folder / name, self.simulator.schema, [p.name for p in self.simulator.processes]
+        )
 
     def _split(self, events: Events) -> tuple[Events, Events]:
         from fairuniverse.events import split
@@ -155,13 +169,172 @@ class _LazySampler:
     def _sampler(self) -> Sampler:
         return self._make()
 
-    def sample(self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1) -> Events:
+    def sample(
+        self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
+    ) -> Events:
         return self._sampler.sample(mu, nuisances, streams=streams, n_threads=n_threads)
 
 
-def _require_source(where: str, n_events: Mapping[str, int], file: str | None, processes: Sequence[str]) -> None:
+def _require_source(
+    where: str, n_events: Mapping[str, int], file: str | None, processes: Sequence[str]
+) -> None:
     if bool(n_events) == bool(file):
         raise InvalidConfigError(f"{where}: give either n_events (per process) or file")
     missing = [p for p in processes if p not in n_events]
     if n_events and missing:
         raise InvalidConfigError(f"{where}.n_events: no number for the process {missing[0]!r}")
+
+
+def init_submission(folder: Path) -> list[Path]:
+    """Write a small method that runs into a new folder.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InvalidDataError: The folder exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise InvalidDataError(f"{folder} is not empty: choose a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for source in sorted(resources.files("fairuniverse.scaffold").iterdir(), key=lambda f: f.name):
+        if source.name in ("model.py", "README.md"):
+            written.append(folder / source.name)
+            written[-1].write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    return written
+
+
+def simulate(
+    simulator: str,
+    options: Mapping[str, Any],
+    n_events: Mapping[str, int] | int,
+    output: Path,
+    *,
+    seed: int = 0,
+    n_threads: int | None = None,
+) -> Events:
+    """Simulate nominal weighted events and write them to a file.
+
+    Args:
+        simulator: Registered name or path.
+        options: Options of the simulator.
+        n_events: Number per process, or one number for each process.
+        output: A ``.parquet`` or ``.root`` file.
+        seed: Seed of the random streams.
+        n_threads: Threads to use; the answer does not depend on it.
+    """
+    from fairuniverse.tables import write_table
+
+    world = make_simulator(simulator, dict(options))
+    names = [p.name for p in world.processes]
+    numbers = dict.fromkeys(names, n_events) if isinstance(n_events, int) else n_events
+    unknown = sorted(set(numbers) - set(names))
+    if unknown or any(n < 0 for n in numbers.values()):
+        raise InvalidDataError(
+            f"events per process must be numbers >= 0 of {', '.join(names)}, not {numbers}"
+        )
+    with progress_bar(sum(numbers.values()), "simulating", " events") as advance:
+        events = world.generate(numbers, seed=seed, n_threads=n_threads or n_cores(), progress=advance)
+    write_table(output, events, signal=_signals(world))
+    return events
+
+
+def shift_table(
+    source: Path,
+    output: Path,
+    nuisances: Mapping[str, float],
+    *,
+    simulator: str = "higgs_tautau",
+    compat: str = "posthoc",
+    noise: Path | None = None,
+    seed: int = 0,
+    n_threads: int | None = None,
+) -> tuple[int, int]:
+    """Shift, select and derive the events of a file; columns that the schema does not know are carried along.
+
+    Args:
+        source: Table of nominal events.
+        output: Where to write the shifted table.
+        nuisances: Values of nuisance parameters; those left out are nominal.
+        simulator: World the events belong to.
+        compat: Its ``systematics`` mode.
+        noise: File of unit noise, a row for each event of `source`, two columns.
+        seed: Seed of the noise where no file is given.
+        n_threads: Threads to use; the answer does not depend on it.
+
+    Returns:
+        Number of events before and after.
+    """
+    from fairuniverse.tables import Table, read_table, write_table
+
+    world = make_simulator(simulator, {"systematics": compat})
+    primary = [f.name for f in world.schema.features if not f.name.startswith("DER_")]
+    table = read_table(source, world.schema, [p.name for p in world.processes], required=primary)
+    unit_noise = None if noise is None else _read_noise(noise, len(table.events))
+    events, rows = world.shift_with_rows(
+        table.events, nuisances, streams=Streams(seed), noise=unit_noise, n_threads=n_threads or n_cores()
+    )
+    extra = {name: values[rows] for name, values in table.extra.items()}
+    write_table(output, Table(events, extra), signal=_signals(world))
+    return len(table.events), len(events)
+
+
+def write_toys(
+    config: str | Path,
+    output: Path,
+    *,
+    n_sets: int | None = None,
+    n_toys: int | None = None,
+    n_threads: int | None = None,
+) -> int:
+    """Write pseudo-experiments to files: ``input/toy_<set>_<toy>.parquet`` and, apart, ``reference/``.
+
+    The reference holds ``truth.parquet`` and, in the layout of the public challenge, ``settings/data.json``.
+    Files that are already there are not made again.
+
+    Returns:
+        Number of pseudo-experiments.
+    """
+    import pandas as pd
+
+    from fairuniverse.tables import atomic_path, write_table
+
+    benchmark = Benchmark.load(config, n_threads=n_threads)
+    toys = benchmark.pseudo_experiments
+    truths = [
+        t for t in toys.truths() if t.i_mu < (n_sets or toys.n_mu) and t.i_toy < (n_toys or toys.n_toys)
+    ]
+    with progress_bar(len(truths), "drawing pseudo-experiments", " toys") as advance:
+        for truth in truths:
+            path = output / "input" / f"toy_{truth.i_mu}_{truth.i_toy}.parquet"
+            if not path.exists():
+                write_table(path, toys.draw(truth, n_threads=benchmark.n_threads).events)
+            advance(1)
+    table = pd.DataFrame([{"i_mu": t.i_mu, "i_toy": t.i_toy, "mu": t.mu, **t.nuisances} for t in truths])
+    with atomic_path(output / "reference" / "truth.parquet") as temporary:
+        table.to_parquet(temporary)
+    mus = sorted({t.i_mu: t.mu for t in truths}.items())
+    settings = {"ground_truth_mus": [mu for _, mu in mus], "num_pseudo_experiments": n_toys or toys.n_toys}
+    with atomic_path(output / "reference" / "settings" / "data.json") as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    return len(truths)
+
+
+def _signals(world: Simulator) -> list[str]:
+    return [p.name for p in world.processes if p.is_signal]
+
+
+def _read_noise(path: Path, n_events: int) -> NDArray[np.floating]:
+    """Unit noise of shape (2, n_events) from a .npy or .parquet file with two columns."""
+    import numpy as np
+    import pandas as pd
+
+    noise = np.load(path) if path.suffix == ".npy" else pd.read_parquet(path).to_numpy()
+    if noise.shape == (n_events, 2):
+        noise = noise.T
+    if noise.shape != (2, n_events) or not np.isfinite(noise).all():
+        raise InvalidDataError(
+            f"{path}: noise must be {n_events} rows (one per event) of two finite numbers, not {noise.shape}"
+        )
+    return np.ascontiguousarray(noise, dtype=np.float64)

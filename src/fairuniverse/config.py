@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -150,6 +150,7 @@ def parse_config(text: str, *, source: str = "configuration") -> BenchmarkConfig
         raise InvalidConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from error
     if not isinstance(values, dict):
         raise InvalidConfigError(f"{source}: expected a mapping of settings such as 'name: my-benchmark'")
+    assert node is not None
     lines = _lines(node)
     try:
         # Strict JSON mode takes lists for tuples and integers for floats, and nothing else.
@@ -161,7 +162,9 @@ def parse_config(text: str, *, source: str = "configuration") -> BenchmarkConfig
     return config
 
 
-def _require_consistent(config: BenchmarkConfig, lines: dict[tuple[str | int, ...], int], source: str) -> None:
+def _require_consistent(
+    config: BenchmarkConfig, lines: dict[tuple[str | int, ...], int], source: str
+) -> None:
     """Rules that involve more than one setting."""
 
     def refuse(path: tuple[str | int, ...], message: str) -> None:
@@ -171,9 +174,13 @@ def _require_consistent(config: BenchmarkConfig, lines: dict[tuple[str | int, ..
     if not config.mu_range[0] < config.mu_range[1]:
         refuse(("mu_range",), f"the first value must be below the second, not {list(config.mu_range)}")
     if toys.mode == "fresh" and (toys.n_events or toys.file):
-        refuse(("pseudo_experiments",), "mode 'fresh' has no pool: drop n_events and file, or use mode 'pool'")
+        refuse(
+            ("pseudo_experiments",), "mode 'fresh' has no pool: drop n_events and file, or use mode 'pool'"
+        )
     if toys.mu_values is not None and len(toys.mu_values) != toys.n_mu:
-        refuse(("pseudo_experiments", "mu_values"), f"{len(toys.mu_values)} values for n_mu = {toys.n_mu} sets")
+        refuse(
+            ("pseudo_experiments", "mu_values"), f"{len(toys.mu_values)} values for n_mu = {toys.n_mu} sets"
+        )
     if len(set(config.nuisances)) != len(config.nuisances):
         refuse(("nuisances",), "a nuisance parameter is listed twice")
 
@@ -217,5 +224,9 @@ def _model_at(path: tuple[str | int, ...]) -> Any:
     model: Any = BenchmarkConfig
     for key in path:
         hint = get_type_hints(model)[str(key)]
-        model = hint if is_dataclass(hint) else next(a for a in (get_origin(hint), *get_args(hint)) if is_dataclass(a))
+        model = (
+            hint
+            if is_dataclass(hint)
+            else next(a for a in (get_origin(hint), *get_args(hint)) if is_dataclass(a))
+        )
     return model

@@ -32,6 +32,10 @@ class IsolationError(FairUniverseError, RuntimeError):
     """The worker process of a submission could not be started as safely as asked."""
 
 
+class FitError(FairUniverseError, RuntimeError):
+    """A fit did not converge: there is no number to report, only this status."""
+
+
 class SubmissionError(FairUniverseError, RuntimeError):
     """The submission, not the benchmark, is at fault.
 

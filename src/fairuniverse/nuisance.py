@@ -113,7 +113,9 @@ def complete(parameters: Sequence[NuisanceParameter], values: Mapping[str, float
     return {n: p.require_valid(values[n]) if n in values else p.nominal for n, p in known.items()}
 
 
-def normalisation(parameters: Sequence[NuisanceParameter], values: Mapping[str, float], process: str) -> float:
+def normalisation(
+    parameters: Sequence[NuisanceParameter], values: Mapping[str, float], process: str
+) -> float:
     """Factor on the expected yield of a process: the product of the normalisation nuisances acting on it."""
     return math.prod(
         values[p.name] for p in parameters if p.kind == "normalisation" and process in p.processes

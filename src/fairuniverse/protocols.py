@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from fairuniverse.events import Events, Schema
     from fairuniverse.nuisance import NuisanceParameter
@@ -52,7 +54,9 @@ class Interval:
 class Sampler(Protocol):
     """Source of pseudo-experiments."""
 
-    def sample(self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1) -> Events:
+    def sample(
+        self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
+    ) -> Events:
         """One unweighted, unlabelled pseudo-experiment, selected, its rows in an order without information.
 
         Args:
@@ -107,8 +111,30 @@ class Simulator(Protocol):
         """
         ...
 
-    def shift(self, events: Events, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1) -> Events:
+    def shift(
+        self, events: Events, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
+    ) -> Events:
         """The same events under other nuisance values: features shifted, events selected, weights scaled."""
+        ...
+
+    def shift_with_rows(
+        self,
+        events: Events,
+        nuisances: Mapping[str, float],
+        *,
+        streams: Streams,
+        noise: NDArray[np.floating] | None = None,
+        n_threads: int = 1,
+    ) -> tuple[Events, NDArray[np.int64]]:
+        """As `shift`, with the index of the input row of every surviving event, shape (n_selected,).
+
+        Args:
+            events: Nominal events.
+            nuisances: Values of nuisance parameters; those left out are nominal.
+            streams: Random streams of the noise.
+            noise: Unit noise per input event instead of random noise, shape (2, n_events).
+            n_threads: Threads to use; the answer does not depend on it.
+        """
         ...
 
     def pool_sampler(self, pool: Events) -> Sampler:

@@ -119,7 +119,9 @@ class PseudoExperiments:
         return PseudoExperiment(events, truth)
 
 
-def asimov(simulator: Simulator, events: Events, mu: float, nuisances: Mapping[str, float], *, seed: int = 0) -> Events:
+def asimov(
+    simulator: Simulator, events: Events, mu: float, nuisances: Mapping[str, float], *, seed: int = 0
+) -> Events:
     """Asimov data set: the expected events at (mu, nuisances), weighted and without fluctuation.
 
     Estimators evaluated on it return the true parameters (Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727,

@@ -1,7 +1,7 @@
 """Finding simulators, baselines and configurations by name: one door for ours and for third parties'.
 
 Simulators and baselines are entry points of the groups ``fairuniverse.simulators`` (a class) and
-``fairuniverse.baselines`` (a package that is a submission folder); a path to a folder works without installing.
+``fairuniverse.baselines`` (a package that is a submission folder); a path to a folder works, too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def find_config(name: str | Path) -> Path:
     packaged = Path(str(resources.files("fairuniverse.configs"))) / f"{name}.yaml"
     if packaged.is_file():
         return packaged
-    raise NotRegisteredError(f"no configuration file {str(name)!r}, and none of that name: {_known(str(name), configs())}")
+    raise NotRegisteredError(
+        f"no configuration file {str(name)!r}, and none of that name: {_known(str(name), configs())}"
+    )
 
 
 def make_simulator(name: str, options: dict[str, Any]) -> Simulator:

@@ -102,7 +102,8 @@ class Results:
         """Which intervals contain mu_true, bounds included; a failed toy does not cover."""
         t = self.table
         inside = (t["lower"] <= t["mu_true"]) & (t["mu_true"] <= t["upper"])
-        return self.is_ok & np.asarray(inside)
+        covered: NDArray[np.bool_] = self.is_ok & np.asarray(inside)
+        return covered
 
     def widths(self) -> NDArray[np.float64]:
         """Width of each interval; a failed toy takes the width of the whole mu range."""

@@ -45,7 +45,9 @@ class Table:
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def read_table(path: str | Path, schema: Schema, processes: Sequence[str], *, required: Sequence[str] = ()) -> Table:
+def read_table(
+    path: str | Path, schema: Schema, processes: Sequence[str], *, required: Sequence[str] = ()
+) -> Table:
     """Events from a ``.parquet`` or ``.root`` file.
 
     Args:
@@ -118,16 +120,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(f"cannot write {path}: {reason}; free some space or choose another folder") from error
+        raise StorageError(
+            f"cannot write {path}: {reason}; free some space or choose another folder"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def metadata_of(events: Events, columns: Mapping[str, object]) -> dict[str, Any]:
     """Metadata of a table in the layout of the public files."""
-    metadata: dict[str, Any] = {"total_rows": len(events), "total_columns": len(columns), "columns": list(columns)}
+    metadata: dict[str, Any] = {
+        "total_rows": len(events),
+        "total_columns": len(columns),
+        "columns": list(columns),
+    }
     if events.process is not None:
-        metadata |= {"detailed_labels": list(events.processes), "sum_weights_by_process": events.sum_weights()}
+        metadata |= {
+            "detailed_labels": list(events.processes),
+            "sum_weights_by_process": events.sum_weights(),
+        }
     if events.weights is not None:
         metadata["sum_weights"] = float(events.weights.sum())
     return metadata
@@ -148,7 +159,7 @@ def _check_metadata(path: Path, events: Events) -> None:
     total = float(events.weights.sum())
     if not np.isclose(total, expected, rtol=1e-3):
         logger.warning(
-            "%s: weights sum to %.6g, its metadata say %.6g: is it a subset? Rescale per process, not as a whole.",
+            "%s: weights sum to %.6g, its metadata say %.6g: is it a subset? Rescale each process by itself.",
             path,
             total,
             expected,
@@ -185,7 +196,11 @@ def _write_parquet(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
 
     arrays = [pa.array(v).dictionary_encode() if v.dtype == object else pa.array(v) for v in columns.values()]
     pq.write_table(
-        pa.table(arrays, names=list(columns)), path, compression="zstd", row_group_size=1 << 18, use_dictionary=[PROCESS]
+        pa.table(arrays, names=list(columns)),
+        path,
+        compression="zstd",
+        row_group_size=1 << 18,
+        use_dictionary=[PROCESS],
     )
 
 
@@ -242,7 +257,9 @@ def _require_columns(path: Path, columns: Mapping[str, object], required: Sequen
         return
     near = get_close_matches(missing[0], columns, n=1)
     hint = f" (is it {near[0]!r}?)" if near else ""
-    raise InvalidDataError(f"{path}: {len(missing)} missing column(s): {', '.join(missing)}{hint}; rename or add them")
+    raise InvalidDataError(
+        f"{path}: {len(missing)} missing column(s): {', '.join(missing)}{hint}; rename or add them"
+    )
 
 
 def _to_events(
@@ -291,8 +308,10 @@ def _finite(path: Path, name: str, values: NDArray[Any], dtype: type[np.floating
 
 def _process_codes(path: Path, names: NDArray[Any], processes: tuple[str, ...]) -> NDArray[np.uint8]:
     found, inverse = np.unique(np.asarray(names).astype(str), return_inverse=True)
-    unknown = sorted(set(found) - set(processes))
+    unknown = sorted({str(name) for name in found} - set(processes))
     if unknown:
-        raise InvalidDataError(f"{path}: unknown process {unknown[0]!r} in {PROCESS}; known: {', '.join(processes)}")
-    codes = np.array([processes.index(name) for name in found], dtype=np.uint8)
+        raise InvalidDataError(
+            f"{path}: unknown process {unknown[0]!r} in {PROCESS}; known: {', '.join(processes)}"
+        )
+    codes = np.array([processes.index(str(name)) for name in found], dtype=np.uint8)
     return codes[inverse] if len(found) else np.zeros(len(names), dtype=np.uint8)

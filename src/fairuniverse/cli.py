@@ -1,0 +1,286 @@
+"""The command ``fairuniverse``, its sub-commands in the order of the work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fairuniverse._version import __version__
+from fairuniverse.errors import FairUniverseError
+
+EXISTING = click.Path(exists=True, path_type=Path)
+NEW = click.Path(path_type=Path)
+
+config_argument = click.argument("config")
+output_option = click.option("--output", "-o", type=NEW, required=True, help="Where to write.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(1), default=None, help="Threads to use; results do not depend on it."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+class _Commands(click.Group):
+    """Sub-commands in order of definition; errors of ours are one message, not a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FairUniverseError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted; the same command goes on where it stopped", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fairuniverse")
+def main() -> None:
+    """Benchmark for measuring a quantity and its uncertainty when the simulation is imperfect.
+
+    CONFIG is a YAML file, or the name of a benchmark that comes with the package; SUBMISSION is a folder or
+    zip with a model.py, or the name of a baseline. `fairuniverse list` shows the names.
+    """
+
+
+@main.command()
+@click.argument("folder", type=NEW)
+def init(folder: Path) -> None:
+    """Make FOLDER with a small method that runs, to start your own from."""
+    from fairuniverse import api
+
+    for path in api.init_submission(folder):
+        click.echo(f"wrote {path}")
+    click.echo(f"next: fairuniverse run quick {folder} --output runs")
+
+
+@main.command()
+@click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the simulator, repeatable."
+)
+@click.option(
+    "--events",
+    required=True,
+    help="Events per process: a number, or a list such as htautau=2000,ztautau=1e6.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random streams."
+)
+@threads_option
+@output_option
+def simulate(
+    simulator: str, options: tuple[str, ...], events: str, seed: int, threads: int | None, output: Path
+) -> None:
+    """Simulate nominal weighted events and write them to a .parquet or .root file."""
+    from fairuniverse import api
+
+    written = api.simulate(
+        simulator, _key_values(options), _numbers(events), output, seed=seed, n_threads=threads
+    )
+    click.echo(f"wrote {len(written):,} events to {output}")
+
+
+class _ShiftCommand(click.Command):
+    """A command with one option for every nuisance parameter of the chosen simulator."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from fairuniverse.registry import make_simulator
+
+        simulator = _value_of("--simulator", args) or "higgs_tautau"
+        try:
+            parameters = make_simulator(simulator, {}).nuisances
+        except FairUniverseError as error:
+            raise click.ClickException(str(error)) from error
+        known = {p.name for p in self.params}
+        self.params += [
+            click.Option([_flag(p.name), p.name], type=float, help=f"{p.meaning} Nominal {p.nominal:g}.")
+            for p in parameters
+            if p.name not in known
+        ]
+        return super().parse_args(ctx, args)
+
+
+@main.command(cls=_ShiftCommand)
+@click.argument("source", metavar="INPUT", type=EXISTING)
+@click.argument("output", type=NEW)
+@click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")
+@click.option(
+    "--compat",
+    type=click.Choice(["official", "posthoc", "detector"]),
+    default="posthoc",
+    show_default=True,
+    help="official: value for value as the public code; posthoc: the same, made consistent; "
+    "detector: shifts before thresholds, for simulated events.",
+)
+@click.option("--noise", type=EXISTING, help="Unit noise per event (.npy or .parquet, two columns x and y).")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise.")
+@threads_option
+def shift(
+    source: Path,
+    output: Path,
+    simulator: str,
+    compat: str,
+    noise: Path | None,
+    seed: int,
+    threads: int | None,
+    **nuisances: float | None,
+) -> None:
+    """Shift the events of a table by nuisance parameters, select them and derive their features anew."""
+    from fairuniverse import api
+
+    values = {name: value for name, value in nuisances.items() if value is not None}
+    n_before, n_after = api.shift_table(
+        source, output, values, simulator=simulator, compat=compat, noise=noise, seed=seed, n_threads=threads
+    )
+    click.echo(f"wrote {n_after:,} of {n_before:,} events to {output}")
+
+
+@main.command()
+@config_argument
+@click.option("--sets", type=click.IntRange(1), default=None, help="How many of the sets (one mu each).")
+@click.option("--toys", "n_toys", type=click.IntRange(1), default=None, help="How many toys of each set.")
+@threads_option
+@output_option
+def toys(config: str, sets: int | None, n_toys: int | None, threads: int | None, output: Path) -> None:
+    """Draw pseudo-experiments and write them to files, the truth apart from the events."""
+    from fairuniverse import api
+
+    n = api.write_toys(config, output, n_sets=sets, n_toys=n_toys, n_threads=threads)
+    click.echo(f"wrote {n} pseudo-experiments to {output}/input and their truth to {output}/reference")
+
+
+@main.command()
+@config_argument
+@click.argument("submissions", nargs=-1, required=True, metavar="SUBMISSION...")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+@threads_option
+@output_option
+def run(config: str, submissions: Sequence[str], workers: int, threads: int | None, output: Path) -> None:
+    """Train submissions and let them measure every pseudo-experiment.
+
+    Each submission has a folder of its own below the output folder. The same command goes on where an
+    interrupted one stopped.
+    """
+    from fairuniverse import api
+
+    for name, results in api.run(config, submissions, output, n_workers=workers, n_threads=threads):
+        n_ok = int(results.is_ok.sum())
+        click.echo(f"{name}: {n_ok} of {len(results.table)} toys answered")
+
+
+@main.command()
+@click.argument("runs", nargs=-1, type=EXISTING, metavar="RUN...")
+@click.option("--predictions", type=EXISTING, help="Folder of predictions, in our or the official layout.")
+@click.option("--reference", type=EXISTING, help="Folder of the truth for --predictions.")
+@click.option("--output", "-o", type=NEW, default=None, help="Folder for scores.json and a page.")
+@json_option
+def score(
+    runs: Sequence[Path], predictions: Path | None, reference: Path | None, output: Path | None, as_json: bool
+) -> None:
+    """Score finished runs, or a folder of predictions against a folder of truths."""
+    from fairuniverse import api
+
+    if bool(runs) == bool(predictions):
+        raise click.UsageError("give either RUN folders, or --predictions and --reference")
+    if predictions and not (reference and output):
+        raise click.UsageError("--predictions needs --reference and --output")
+    if predictions:
+        assert reference is not None
+        assert output is not None
+        cards = [api.score_folders(predictions, reference, output)]
+    else:
+        cards = api.score_runs(runs, output)
+    if as_json:
+        click.echo(json.dumps([card.to_json() for card in cards], indent=2))
+    else:
+        click.echo("\n\n".join(card.render() for card in cards))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, type=EXISTING, required=True, metavar="RUN...")
+@click.option("--output", "-o", type=NEW, default=Path("report.html"), show_default=True, help="The page.")
+@threads_option
+def report(runs: Sequence[Path], output: Path, threads: int | None) -> None:
+    """Compare runs in one self-contained HTML page."""
+    from fairuniverse import api
+
+    click.echo(f"wrote {api.report(runs, output, n_threads=threads)}")
+
+
+@main.command()
+@click.argument("simulated", type=EXISTING)
+@click.argument("reference", type=EXISTING)
+@click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")
+@click.option("--output", "-o", type=NEW, default=None, help="Page with the distributions and their ratios.")
+@json_option
+def compare(simulated: Path, reference: Path, simulator: str, output: Path | None, as_json: bool) -> None:
+    """Compare two event tables, process by process and feature by feature."""
+    from fairuniverse import api
+
+    comparison = api.compare(simulated, reference, simulator=simulator, output=output)
+    click.echo(json.dumps(comparison.to_json(), indent=2) if as_json else comparison.render())
+
+
+@main.command(name="list")
+@json_option
+def list_names(as_json: bool) -> None:
+    """List the configurations, simulators and baselines that can be named."""
+    from fairuniverse import registry
+
+    names = {
+        "configurations": registry.configs(),
+        "simulators": registry.names(registry.SIMULATORS),
+        "baselines": registry.names(registry.BASELINES),
+    }
+    if as_json:
+        click.echo(json.dumps(names, indent=2))
+        return
+    for kind, known in names.items():
+        click.echo(f"{kind:16}{', '.join(known)}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _value_of(flag: str, args: Sequence[str]) -> str | None:
+    """Value of an option among raw arguments, before they are parsed."""
+    for i, arg in enumerate(args):
+        if arg.startswith(f"{flag}="):
+            return arg.partition("=")[2]
+        if arg == flag and i + 1 < len(args):
+            return args[i + 1]
+    return None
+
+
+def _key_values(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise click.BadParameter(f"{pair!r} is not of the form KEY=VALUE")
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _numbers(text: str) -> dict[str, int] | int:
+    """Events per process: one number for each, or name=number pairs."""
+    try:
+        if "=" not in text:
+            return int(float(text))
+        return {
+            name.strip(): int(float(n)) for name, _, n in (item.partition("=") for item in text.split(","))
+        }
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither a number nor a list such as htautau=2000,ztautau=1e6"
+        ) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A small method that runs, copied by `fairuniverse init`."""

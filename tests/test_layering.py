@@ -1,0 +1,77 @@
+"""The dependency direction of the modules, read from their imports."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROWS = (
+    ("_version", "errors", "events", "nuisance", "seeding", "protocols", "results", "statistics"),
+    ("config", "pseudo_experiments", "tables", "training"),
+    ("submission", "store", "isolation", "runner", "likelihood", "comparison", "reporting"),
+    ("registry", "scaffold"),
+    ("api",),
+    ("cli",),
+)
+LEAVES = ("simulators", "scoring", "baselines")
+RANK = {name: i for i, row in enumerate(ROWS) for name in row}
+ORDER = [name for row in ROWS for name in row]
+ROOT = Path(__file__).parents[1]
+
+
+def imported(path: Path, package: str) -> Iterator[str]:
+    """Modules that a file imports at run time, relative imports resolved."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    type_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in type_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            yield ".".join([*base, node.module or ""]).rstrip(".")
+        elif isinstance(node, ast.ImportFrom) and node.module == "fairuniverse":
+            yield from (f"fairuniverse.{a.name}" for a in node.names if a.name in RANK or a.name in LEAVES)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def modules() -> list[tuple[str, Path]]:
+    """Dotted name of the containing package, and path, of every module of the project."""
+    found = []
+    for folder, package in (("src/fairuniverse", "fairuniverse"), *((f, f"fairuniverse.{f}") for f in LEAVES)):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).parent.parts
+            found.append((".".join([package, *parts]), path))
+    return found
+
+
+@pytest.mark.parametrize(("package", "path"), modules(), ids=lambda v: str(v) if isinstance(v, str) else v.stem)
+def test_imports_point_down(package, path):
+    """A module imports only those named before it; a leaf only the first row and the likelihood."""
+    parts = [*package.split(".")[1:], path.stem]
+    own = parts[0]
+    for name in imported(path, package):
+        if not name.startswith("fairuniverse."):
+            continue
+        target = name.split(".")[1]
+        if own in LEAVES:
+            same = name.split(".")[1:3] == parts[:2] or (own == "scoring" and target == "scoring")
+            assert same or RANK.get(target) == 0 or target == "likelihood", f"{path} imports {name}"
+        elif own != "__init__" and target != own:
+            assert target in RANK, f"{path} imports {name}, which belongs to no row"
+            assert ORDER.index(target) < ORDER.index(own), f"{path} imports {name}"
+
+
+def test_every_module_has_a_row():
+    """A new module must be given its place."""
+    names = {p.stem if p.is_file() else p.name for p in (ROOT / "src/fairuniverse").iterdir()}
+    unknown = {n for n in names if not n.startswith("__")} - set(RANK) - {"py"}
+    assert not unknown
