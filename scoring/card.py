@@ -1,0 +1,257 @@
+"""The score card of one submission: every score with its error and its number of toys."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.protocols import Score, ScoreValue
+from fairuniverse.results import Results
+
+from .cost import Cost, failures
+from .coverage import Coverage, coverage_by_mu, coverage_by_nuisance
+from .matched_width import MatchedWidth
+from .official_errors import OfficialErrors
+from .pulls import Pulls
+from .quantile import QuantileScore
+from .references import ReferenceLine, data_blind
+from .width import Width, width_by_mu
+from .winkler import Winkler
+
+SCORES: tuple[Score, ...] = (
+    QuantileScore(),
+    Width(),
+    Coverage(),
+    Winkler(),
+    MatchedWidth(),
+    Pulls(),
+    OfficialErrors(),
+    Cost(),
+)
+"""The scores of a card, in the order of the table."""
+
+LIMIT = 1e9
+"""Largest absolute value in ``scores.json``; platforms refuse 1e10 and more."""
+
+WORST: Mapping[str, float] = {
+    "quantiles_score": -LIMIT,
+    "interval": LIMIT,
+    "coverage": 0.0,
+    "rmse": LIMIT,
+    "mae": LIMIT,
+}
+"""The official keys, always present, and what stands for a score that cannot be computed."""
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """All scores of one submission.
+
+    Attributes:
+        submission: Its name.
+        scores: The scores by name, in the order of the table.
+        n_toys: Number of pseudo-experiments.
+        n_sets: Number of values of mu.
+        n_failed: Pseudo-experiments without a valid interval.
+        failures: The same by status.
+        mu_range: Smallest and largest mu of the benchmark.
+        confidence_level: Confidence level the intervals claim.
+        by_mu: Coverage and width at each mu, one record per set.
+        by_nuisance: Coverage in slices of each nuisance parameter, records by name.
+        references: Lines to compare with.
+        manifest: Provenance, as in the results.
+    """
+
+    submission: str
+    scores: Mapping[str, ScoreValue]
+    n_toys: int
+    n_sets: int
+    n_failed: int
+    failures: Mapping[str, int]
+    mu_range: tuple[float, float]
+    confidence_level: float
+    by_mu: Sequence[Mapping[str, Any]]
+    by_nuisance: Mapping[str, Sequence[Mapping[str, Any]]]
+    references: Sequence[ReferenceLine]
+    manifest: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> ScoreValue:
+        """One score.
+
+        Raises:
+            InvalidDataError: No score has that name.
+        """
+        if name not in self.scores:
+            raise InvalidDataError(f"no score {name!r}; there are {', '.join(self.scores)}")
+        return self.scores[name]
+
+    def to_json(self) -> str:
+        """Everything as strict JSON: null stands for a number that does not exist."""
+        return json.dumps(_plain(asdict(self)), allow_nan=False, indent=2)
+
+    def to_flat(self) -> dict[str, float]:
+        """Names and finite numbers for ``scores.json``: scores, errors as ``<name>_error``, n_toys, n_sets.
+
+        The official keys are always there and held within +-`LIMIT`, `WORST` standing for what cannot be
+        computed. Any other number that does not exist or is beyond `LIMIT` is left out.
+        """
+        numbers: dict[str, float | None] = {"n_toys": self.n_toys, "n_sets": self.n_sets}
+        for name, score in self.scores.items():
+            numbers |= {name: score.value, f"{name}_error": score.error}
+        flat = {k: v for k, v in numbers.items() if v is not None and abs(v) <= LIMIT}
+        for name, worst in WORST.items():
+            value = numbers.get(name)
+            flat[name] = worst if value is None else min(max(value, -LIMIT), LIMIT)
+        return flat
+
+    def render(self) -> str:
+        """The card as text for a terminal, numbers rounded by the rule of the Particle Data Group."""
+        head = (
+            f"{_printable(self.submission)}: {self.n_toys} pseudo-experiments, {self.n_sets} values of mu, "
+            f"{self.n_failed} failed"
+        )
+        lines = [head, "-" * len(head)]
+        lines += [self._line(label, name) for name, label in LABELS.items() if name in self.scores]
+        lines += [f"{'failed: ' + status:<34} {count}" for status, count in self.failures.items() if count]
+        for line in self.references:
+            lines.append(
+                f"{'reference: ' + line.name:<34} official {line.quantiles_score:.2f}, "
+                f"width {line.width:.2f}, Winkler {line.winkler:.2f}"
+            )
+        return "\n".join(lines) + "\n"
+
+    def _line(self, label: str, name: str) -> str:
+        score = self.scores[name]
+        text = "not computable" if score.value is None else pdg_round(score.value, score.error)
+        unit = f" {score.unit}" if score.unit and score.value is not None else ""
+        return f"{label:<34} {text}{unit}{self._remark(name)}".rstrip()
+
+    def _remark(self, name: str) -> str:
+        score = self.scores[name]
+        if name == "quantiles_score":
+            return f"   (N = {score.n_toys})"
+        if name == "coverage":
+            ends = [self.scores[f"coverage_{end}"].value or 0.0 for end in ("lower", "upper")]
+            return f"   (interval {ends[0]:.4f} to {ends[1]:.4f}, nominal {self.confidence_level:g})"
+        if name == "coverage_worst_slice":
+            p_value = self.scores["coverage_worst_p_value"].value
+            return f"   ({_place(score.meaning)}; corrected p = {p_value:.2g})"
+        return ""
+
+
+LABELS: Mapping[str, str] = {
+    "quantiles_score": "official quantile score",
+    "coverage_penalty": "  lost by coverage, ln f(c)",
+    "coverage": "coverage",
+    "coverage_worst_slice": "  worst slice",
+    "interval": "mean width",
+    "width_median": "median width",
+    "width_matched": "width at matched coverage",
+    "winkler": "interval (Winkler) score",
+    "bias": "bias of mu_hat",
+    "pull_mean": "pull mean",
+    "pull_width": "pull width",
+    "mu_hat_rmse": "RMSE of mu_hat",
+    "mu_hat_mae": "MAE of mu_hat",
+    "wall_time_median": "median wall time",
+    "wall_time_p95": "95th percentile of wall time",
+    "peak_memory": "peak memory",
+}
+"""Names of the scores in the terminal table, in its order."""
+
+
+@np.errstate(all="ignore")
+def score_card(results: Results, scores: Sequence[Score] = SCORES) -> ScoreCard:
+    """Compute all scores of one submission.
+
+    Raises:
+        InvalidDataError: The results have no rows, belong to several submissions, or two scores share a name.
+    """
+    if len(results.submissions) != 1:
+        names = ", ".join(map(str, results.submissions)) or "none"
+        raise InvalidDataError(f"a score card is for one submission, not for: {names}; use results.of(name)")
+    values: dict[str, ScoreValue] = {}
+    for value in (v for score in scores for v in score(results)):
+        if value.name in values:
+            raise InvalidDataError(f"two scores are called {value.name!r}: each name must be used once")
+        values[value.name] = value
+    by_mu = coverage_by_mu(results).merge(_width_columns(results), on="i_mu")
+    n_toys = len(results.table)
+    return ScoreCard(
+        submission=str(results.submissions[0]),
+        scores=values,
+        n_toys=n_toys,
+        n_sets=len(by_mu),
+        n_failed=n_toys - int(results.is_ok.sum()),
+        failures=failures(results),
+        mu_range=results.mu_range,
+        confidence_level=results.confidence_level,
+        by_mu=_records(by_mu),
+        by_nuisance={name: _records(coverage_by_nuisance(results, name)) for name in results.nuisance_names},
+        references=(data_blind(n_toys, results.mu_range, results.confidence_level),),
+        manifest=results.manifest,
+    )
+
+
+def pdg_round(value: float, error: float | None = None) -> str:
+    """Value and error as text, rounded by the rule of the Particle Data Group.
+
+    The three leading digits of the error decide: up to 354 two digits are kept, up to 949 one, and above
+    it is rounded up to 1000 and keeps two (Review of Particle Physics, introduction, section 5.3).
+
+    Examples:
+        >>> pdg_round(0.827, 0.119), pdg_round(0.827, 0.367), pdg_round(0.827, 0.95)
+        ('0.83 ± 0.12', '0.8 ± 0.4', '0.8 ± 1.0')
+        >>> pdg_round(1234.5), pdg_round(1234.5, 20)
+        ('1234', '1234 ± 20')
+    """
+    if error is None or not math.isfinite(error) or error <= 1e-9 * abs(value):  # no error, or rounding noise
+        return f"{value:.4g}"
+    exponent = math.floor(math.log10(error))
+    leading = round(error / 10.0 ** (exponent - 2))
+    n_digits = 1 if 355 <= leading < 950 else 2
+    # From 950 on the error becomes 1000: its first digit moves up by one.
+    decimals = n_digits - 1 - exponent - (leading >= 950)
+    if decimals < 0:
+        return f"{round(value, decimals):.0f} ± {round(error, decimals):.0f}"
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _place(meaning: str) -> str:
+    return meaning.rpartition(": ")[2].removesuffix(".")
+
+
+def _printable(name: str) -> str:
+    """A name without control characters, which could rewrite the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+def _width_columns(results: Results) -> pd.DataFrame:
+    widths = width_by_mu(results)[["i_mu", "mean", "error", "median"]]
+    return widths.rename(columns={"mean": "width", "error": "width_error", "median": "width_median"})
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(x: Any) -> Any:
+    """The same in the types of JSON, None for numbers that are not finite."""
+    if isinstance(x, Mapping):
+        return {str(k): _plain(v) for k, v in x.items()}
+    if isinstance(x, list | tuple):
+        return [_plain(v) for v in x]
+    if isinstance(x, bool | np.bool_):
+        return bool(x)
+    if isinstance(x, int | np.integer):
+        return int(x)
+    if isinstance(x, float | np.floating):
+        return float(x) if math.isfinite(x) else None
+    return x if x is None else str(x)
