@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.protocols import ONE_SIGMA_CL
+from fairuniverse.results import Results
 
 
 def clopper_pearson(
@@ -129,3 +130,24 @@ def coverage_by_slice(
     table["coverage"] = table["n_covering"] / table["n_toys"]
     table["lower"], table["upper"] = clopper_pearson(table["n_covering"], table["n_toys"], confidence_level)
     return table.drop(columns="slice")
+
+
+def pulls(results: Results) -> NDArray[np.float64]:
+    """Distance of mu_hat from mu_true in units of the claimed standard error, shape (n_toys,).
+
+    The standard error is the part of the interval on the side of mu_true (L. Demortier and L. Lyons,
+    CDF note 5776, 2002), divided by the normal quantile of the confidence level: abs(pull) <= 1 at 68.27 %
+    means "covers" for every interval that contains its mu_hat.
+
+    Returns:
+        One pull per toy; NaN for a failed toy and where mu_hat is not inside its interval on that side.
+    """
+    from scipy.stats import norm
+
+    t = results.table
+    distance = np.asarray(t["mu_hat"] - t["mu_true"], float)
+    side = np.where(distance > 0, t["mu_hat"] - t["lower"], t["upper"] - t["mu_hat"]).astype(float)
+    sigma = side / norm.ppf((1 + results.confidence_level) / 2)
+    pull = np.full(len(t), np.nan)
+    np.divide(distance, sigma, out=pull, where=results.is_ok & (sigma > 0))
+    return pull
