@@ -5,7 +5,9 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = {"fairuniverse.simulators.higgs_tautau._kernel": sorted(Path("simulators/higgs_tautau/kernel").glob("*.c"))}
+HIGGS = Path("simulators/higgs_tautau")
+KERNELS = {f"fairuniverse.simulators.higgs_tautau._{name}": HIGGS / name for name in ("kernel", "fast")}
+FLAGS = ["-O3", "-std=c11", "-fno-math-errno"]
 
 
 class BuildKernels(build_ext):
@@ -20,9 +22,14 @@ class BuildKernels(build_ext):
 
 setup(
     ext_modules=[
-        Extension(name, [str(s) for s in sources], extra_compile_args=["-O3", "-std=c11"], libraries=["m"])
-        for name, sources in KERNELS.items()
-        if sources
+        Extension(
+            name,
+            [str(source) for source in sorted(folder.glob("*.c"))],
+            depends=[str(header) for header in sorted(folder.glob("*.h"))],
+            extra_compile_args=FLAGS,
+            libraries=["m"],
+        )
+        for name, folder in KERNELS.items()
     ],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -1,0 +1,93 @@
+"""Blocks of simulated events: pure functions of (seed, purpose, process, block), so threads cannot change them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.seeding import seed_sequence
+
+from ..schema import RECORD
+from ..world import PROCESS_NAMES
+
+BLOCK_EVENTS = 50_000
+"""Events of a full block; the last block of a sample may be shorter."""
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(Path(__file__).parent.parent / "_fast.so"))
+    library.generate_block.argtypes = [
+        ctypes.c_int,
+        ctypes.c_int64,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+    ]
+    library.generate_block.restype = ctypes.c_int64
+    return library
+
+
+def generate_block(
+    process: str, n_events: int, *, seed: int, purpose: str = "simulate", block: int = 0
+) -> NDArray[np.float32]:
+    """Detector-level records of selected events of one process.
+
+    Args:
+        process: One of the world's processes.
+        n_events: Number of selected events.
+        seed: Seed of the benchmark.
+        purpose: What the events are for; other purposes give independent events.
+        block: Index of the block within the sample.
+
+    Returns:
+        Shape (32, n_events), float32, rows as in the schema's record (GeV, rad). The first events of a block do
+        not depend on how many follow.
+
+    Raises:
+        InvalidDataError: An unknown process, or a negative number of events.
+    """
+    out = np.empty((len(RECORD), max(n_events, 0)), np.float32)
+    _fill(out, 0, n_events, process, seed, purpose, block)
+    return out
+
+
+def generate_records(
+    n_events: Sequence[tuple[str, int]], *, seed: int, purpose: str = "simulate", n_threads: int = 1
+) -> NDArray[np.float32]:
+    """Records of several processes, one after the other, in blocks of `BLOCK_EVENTS` shared among threads.
+
+    Returns:
+        Shape (32, sum of n_events), float32; the same bytes for any number of threads.
+    """
+    out = np.empty((len(RECORD), sum(max(n, 0) for _, n in n_events)), np.float32)
+    tasks, start = [], 0
+    for process, n in n_events:
+        for block, first in enumerate(range(0, n, BLOCK_EVENTS)):
+            size = min(BLOCK_EVENTS, n - first)
+            tasks.append((out, start + first, size, process, seed, purpose, block))
+        start += max(n, 0)
+    with ThreadPoolExecutor(n_threads) as pool:
+        for future in [pool.submit(_fill, *task) for task in tasks]:
+            future.result()
+    return out
+
+
+def _fill(
+    out: NDArray[np.float32], first: int, n_events: int, process: str, seed: int, purpose: str, block: int
+) -> None:
+    """Generate one block into the columns of `out` that start at `first`."""
+    if process not in PROCESS_NAMES:
+        raise InvalidDataError(f"no process {process!r}: choose among {', '.join(PROCESS_NAMES)}")
+    if n_events < 0:
+        raise InvalidDataError(f"{n_events} events of {process}: the number must not be negative")
+    key = seed_sequence(seed, f"{purpose}:{process}", block).generate_state(4, np.uint64)
+    address = out.ctypes.data + first * out.itemsize
+    _library().generate_block(PROCESS_NAMES.index(process), n_events, key.ctypes.data, address, out.shape[1])

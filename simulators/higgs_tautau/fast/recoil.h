@@ -1,0 +1,89 @@
+/* Radiation that balances a system of known transverse momentum, and what the detector measures of it. */
+#ifndef FAST_RECOIL_H
+#define FAST_RECOIL_H
+
+#include "detector.h"
+
+static inline int draw_n_jets(Rng *rng, float pt) {
+    float u = uniform(rng) - AT(P_0_JETS, pt);
+    if (u < 0) return 0;
+    u -= AT(P_1_JET, pt);
+    if (u < 0) return 1;
+    u -= AT(P_2_JETS, pt);
+    if (u < 0) return 2;
+    int n = 3;
+    while (n < 7 && chance(rng, .25f)) n++;
+    return n;
+}
+
+static inline float draw_jet_eta(Rng *rng, float y, float width) {
+    float h;
+    do h = .5f * y + width * normal(rng);
+    while (fabsf(h) > 4.8f);
+    return h;
+}
+
+/* Calibrated pt at a raw threshold. */
+static inline float threshold_at(float eta) { return calibrated(RAW_THRESHOLD, eta); }
+
+static inline void emit(Event *ev, float p, float h, float f, Pair *balance) {
+    add_jet(ev, p, uncalibrated(p, h), h, f);
+    balance->x += p * cosf(f);
+    balance->y += p * sinf(f);
+}
+
+/* The leading jet takes what the system and the softer jets leave to balance. */
+static void emit_leading(Rng *rng, Event *ev, float width, Pair *balance) {
+    float bx = -ev->system_pt - balance->x, by = -balance->y, b = sqrtf(bx * bx + by * by);
+    float h = draw_jet_eta(rng, ev->system_y, width * AT(LEAD_ETA_WIDTH, b)), threshold = threshold_at(h);
+    float z = normal(rng), p = b * (AT(LEAD_MEDIAN, b) + z * (z < 0 ? AT(LEAD_BELOW, b) : AT(LEAD_ABOVE, b)));
+    if (b < 18 || p < threshold) p = threshold + exponential(rng, 5.5f);
+    emit(ev, p, h, atan2f(by, bx) + sign(rng) * exponential(rng, AT(LEAD_ANGLE, b)), balance);
+}
+
+static void emit_softer(Rng *rng, Event *ev, float excess, float width, Pair *balance) {
+    float h = draw_jet_eta(rng, ev->system_y, width);
+    float f = chance(rng, .5f) ? PI + 1.2f * normal(rng) : 2 * PI * uniform(rng);
+    emit(ev, threshold_at(h) + exponential(rng, excess), h, f, balance);
+}
+
+/* Jets just below threshold: they can enter under a jet energy shift, and are part of the soft recoil. */
+static void emit_below_threshold(Rng *rng, Event *ev, const Radiation *radiation, int n_jets) {
+    for (int n = poisson(rng, radiation->below); n > 0; n--) {
+        float h = draw_jet_eta(rng, ev->system_y, 1.8f), raw = uniform_in(rng, RECORD_THRESHOLD, RAW_THRESHOLD);
+        float f = n_jets ? 2 * PI * uniform(rng) : PI + sign(rng) * exponential(rng, AT(LEAD_ANGLE, ev->system_pt));
+        add_jet(ev, calibrated(raw, h), raw, h, f);
+    }
+}
+
+/* Radiation, hard partons and soft recoil: fills the jets and the measured recoil vector
+ * u = sum(raw jets) - c (system + sum(jets)) + noise. */
+static void recoil(Rng *rng, Event *ev, const Radiation *radiation) {
+    Pair jets = {0, 0}, raw = {0, 0}, generated = {0, 0}, measured = {0, 0};
+    float width = radiation->eta_width, scale = ev->system_pt;
+    int n = draw_n_jets(rng, ev->system_pt);
+    int extra = poisson(rng, radiation->extra_jets + radiation->extra_high * fminf(scale, 300) / 100);
+    for (int i = 0; i < extra; i++) emit_softer(rng, ev, radiation->extra_excess, 1.8f * width, &jets);
+    for (int i = 2; i < n; i++) emit_softer(rng, ev, EXTRA_EXCESS, 1.7f * width, &jets);
+    if (n > 1) emit_softer(rng, ev, AT(SECOND_EXCESS, scale), 1.6f * width, &jets);
+    if (n > 0) emit_leading(rng, ev, width, &jets);
+    for (int i = 0; i < ev->n_jets; i++) {
+        raw.x += ev->jets[i].raw * cosf(ev->jets[i].phi);
+        raw.y += ev->jets[i].raw * sinf(ev->jets[i].phi);
+    }
+    Pair partons = {0, 0};
+    for (int i = 0; i < ev->n_partons; i++) {
+        partons.x += ev->partons[i].x;
+        partons.y += ev->partons[i].y;
+    }
+    measure_partons(rng, ev, &generated, &measured);
+    int soft = n + extra < 3 ? n + extra : 3;
+    float noise = radiation->noise * (soft ? SOFT_NOISE[soft] : AT(SOFT_NOISE_0_JETS, ev->system_pt));
+    noise *= chance(rng, .12f) ? 1.6f : .89f; /* slightly heavier tails than a Gaussian, same width */
+    float c = SOFT_RESPONSE[soft];
+    ev->recoil.x = raw.x + measured.x - c * (ev->system_pt + jets.x - partons.x + generated.x) + noise * normal(rng);
+    ev->recoil.y = raw.y + measured.y - c * (jets.y - partons.y + generated.y) + noise * normal(rng);
+    emit_below_threshold(rng, ev, radiation, n + extra);
+}
+
+#endif

@@ -1,0 +1,149 @@
+/* Numbers of the parametric simulation: shapes of the hard processes, radiation and detector response.
+ *
+ * Hard-process quantiles were read off leading-order Pythia 8.317 samples at 13 TeV (default tune); radiation
+ * and response off the same events behind a full detector response. Those marked (tuned) were then adjusted so
+ * that the selected events agree with that full chain.
+ */
+#ifndef FAST_TABLES_H
+#define FAST_TABLES_H
+
+#include "vec.h"
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+#define M_Z 91.1876f
+#define WIDTH_Z 2.4952f
+#define M_W 80.377f
+#define WIDTH_W 2.085f
+#define M_H 125.f
+#define M_TOP 172.5f
+#define Z_POLARISATION 0.147f /* of the tau- in Z decays */
+
+/* ---- piecewise-linear functions ---- */
+
+typedef struct {
+    float x, y;
+} Point;
+
+static inline float interpolate(const Point *p, int n, float x) {
+    if (x <= p[0].x) return p[0].y;
+    for (int i = 1; i < n; i++)
+        if (x < p[i].x) return p[i - 1].y + (p[i].y - p[i - 1].y) * (x - p[i - 1].x) / (p[i].x - p[i - 1].x);
+    return p[n - 1].y;
+}
+#define AT(points, x) interpolate(points, COUNT(points), x)
+
+/* ---- distributions given by quantiles (x: probability, y: value) ---- */
+
+/* Interpolation is linear in log(value) against log(-log(1 - probability)): exact for Weibull laws. */
+#define N_QUANTILE_NODES 512
+#define MAX_ROOT_T 3.5f /* up to probability 1 - 5e-6 */
+typedef struct {
+    float value[N_QUANTILE_NODES + 2]; /* on equidistant nodes of sqrt(-log(1 - probability)) */
+} Quantiles;
+
+static void fill_quantiles(Quantiles *q, const Point *p, int n) {
+    for (int node = 0; node <= N_QUANTILE_NODES + 1; node++) {
+        double root = (node + 1e-3) * MAX_ROOT_T / N_QUANTILE_NODES, w = log(root * root);
+        int i = 1;
+        while (i < n - 1 && w > log(-log1p(-p[i].x))) i++;
+        double w0 = log(-log1p(-p[i - 1].x)), w1 = log(-log1p(-p[i].x));
+        q->value[node] = (float)exp(log(p[i - 1].y) + log(p[i].y / p[i - 1].y) * (w - w0) / (w1 - w0));
+    }
+}
+
+static inline float draw(Rng *rng, const Quantiles *q) {
+    float u = fminf(sqrtf(-logf(uniform(rng))), MAX_ROOT_T * 0.9999f) * (N_QUANTILE_NODES / MAX_ROOT_T);
+    int i = (int)u;
+    return q->value[i] + (u - (float)i) * (q->value[i + 1] - q->value[i]);
+}
+
+/* Transverse momenta of the recoiling system, GeV. */
+static const Point Z_PT[] = {{.01f, .90f}, {.05f, 2.16f}, {.10f, 3.27f}, {.25f, 6.3f},  {.50f, 13.2f},
+                             {.75f, 26.3f}, {.90f, 46.6f}, {.95f, 65.4f}, {.99f, 116}, {.999f, 226}};
+static const Point GG_H_PT[] = {{.05f, 5.5f}, {.25f, 17}, {.50f, 34}, {.75f, 66}, {.90f, 119}, {.95f, 165}, {.99f, 305}};
+static const Point BB_H_PT[] = {{.05f, 3.9f}, {.25f, 11}, {.50f, 19}, {.75f, 32}, {.90f, 52}, {.95f, 70}, {.99f, 123}};
+static const Point WH_PT[] = {{.05f, 19}, {.25f, 43}, {.50f, 71}, {.75f, 114}, {.90f, 173}, {.95f, 226}, {.99f, 340}};
+static const Point ZH_PT[] = {{.05f, 20}, {.25f, 50}, {.50f, 84}, {.75f, 123}, {.90f, 181}, {.95f, 216}, {.99f, 292}};
+static const Point TT_PT[] = {{.05f, 10}, {.25f, 27}, {.50f, 52}, {.75f, 94}, {.90f, 155}, {.95f, 209}, {.99f, 348}};
+static const Point WW_PT[] = {{.05f, 2.8f}, {.25f, 9.4f}, {.50f, 20}, {.75f, 44}, {.90f, 85}, {.95f, 123}, {.99f, 243}};
+static const Point WZ_PT[] = {{.05f, 2.7f}, {.25f, 9.6f}, {.50f, 22}, {.75f, 48}, {.90f, 94}, {.95f, 137}, {.99f, 252}};
+static const Point ZZ_PT[] = {{.05f, 2.9f}, {.25f, 9.6f}, {.50f, 20}, {.75f, 46}, {.90f, 89}, {.95f, 121}, {.99f, 240}};
+static const Point SOFT_PT[] = {{.05f, 3}, {.25f, 8}, {.50f, 14}, {.75f, 25}, {.90f, 45}, {.95f, 65}, {.99f, 130}};
+static const Point SINGLE_TOP_PT[] = {{.05f, 17}, {.25f, 38}, {.50f, 63}, {.75f, 100}, {.90f, 147}, {.95f, 182}, {.99f, 297}};
+
+/* Invariant masses of pairs above their threshold, GeV. */
+static const Point TT_MASS[] = {{.05f, 366 - 345}, {.25f, 413 - 345}, {.50f, 478 - 345}, {.75f, 586 - 345},
+                                {.90f, 735 - 345}, {.95f, 868 - 345}, {.99f, 1226 - 345}};
+static const Point WW_MASS[] = {{.05f, 168 - 160}, {.25f, 192 - 160}, {.50f, 230 - 160}, {.75f, 301 - 160},
+                                {.90f, 422 - 160}, {.95f, 543 - 160}, {.99f, 927 - 160}};
+static const Point WZ_MASS[] = {{.05f, 190 - 170}, {.25f, 227 - 170}, {.50f, 274 - 170}, {.75f, 363 - 170},
+                                {.90f, 504 - 170}, {.95f, 643 - 170}, {.99f, 1046 - 170}};
+/* The lowest mass of ZZ (146 GeV, one Z off shell) is put just above the threshold. */
+static const Point ZZ_MASS[] = {{.05f, 8}, {.25f, 205 - 181}, {.50f, 241 - 181}, {.75f, 310 - 181},
+                                {.90f, 421 - 181}, {.95f, 521 - 181}, {.99f, 849 - 181}};
+
+/* ---- radiation of a system of transverse momentum pt (x), seen as calibrated jets with raw pt > 20 GeV ---- */
+
+static const Point P_0_JETS[] = {{2.5f, .92f}, {7.5f, .91f}, {12.5f, .85f}, {17.5f, .76f}, {25, .52f},
+                                 {35, .23f},   {45, .09f},   {57.5f, .03f}, {72.5f, 0}};
+static const Point P_1_JET[] = {{2.5f, .06f}, {7.5f, .07f},  {12.5f, .11f}, {17.5f, .19f}, {25, .39f},  {35, .60f},
+                                {45, .64f},   {57.5f, .60f}, {72.5f, .51f}, {90, .43f},    {125, .34f}, {180, .28f}};
+static const Point P_2_JETS[] = {{2.5f, .02f}, {7.5f, .02f},  {12.5f, .03f}, {17.5f, .04f}, {25, .07f},  {35, .13f},
+                                 {45, .20f},   {57.5f, .27f}, {72.5f, .34f}, {90, .37f},    {125, .36f}, {180, .38f}};
+/* Leading jet over what is left to balance: median, and widths below and above it. */
+static const Point LEAD_MEDIAN[] = {{25, 1.15f}, {35, .96f}, {57, .90f}, {90, .92f}, {180, .97f}};
+static const Point LEAD_BELOW[] = {{25, .20f}, {35, .19f}, {57, .27f}, {90, .22f}, {180, .08f}};
+static const Point LEAD_ABOVE[] = {{25, .29f}, {35, .26f}, {57, .22f}, {90, .17f}, {180, .08f}};
+/* Mean of the exponential angle between leading jet and balance, radian. */
+static const Point LEAD_ANGLE[] = {{5, 3.f}, {15, .9f}, {25, .39f}, {35, .30f}, {57, .23f}, {90, .145f}, {180, .072f}};
+static const Point LEAD_ETA_WIDTH[] = {{20, 1.75f}, {57, 1.5f}, {90, 1.3f}, {180, 1.1f}};
+/* Mean excess of the second jet over threshold, GeV. */
+static const Point SECOND_EXCESS[] = {{20, 6}, {45, 10}, {90, 32}, {170, 55}, {300, 90}};
+static const float EXTRA_EXCESS = 6.5f;
+/* Recoil of what is not in jets: response, and noise per axis, by number of jets. */
+static const float SOFT_RESPONSE[] = {.75f, .52f, .53f, .50f};
+static const float SOFT_NOISE[] = {0, 9.5f, 10.3f, 11.4f};
+static const Point SOFT_NOISE_0_JETS[] = {{0, 7.4f}, {80, 9.4f}};
+
+/* ---- detector ---- */
+
+/* Raw over generated jet pt against generated pt, and its spread, in |eta| < 1.7, < 3.2, < 4.9. */
+static const Point JET_RESPONSE[3][5] = {
+    {{10, .60f}, {22.5f, .73f}, {35, .82f}, {60, .89f}, {125, .94f}},
+    {{10, .85f}, {22.5f, .94f}, {35, .97f}, {60, .97f}, {125, .98f}},
+    {{10, .90f}, {22.5f, .96f}, {35, .97f}, {60, .99f}, {125, 1.0f}},
+};
+static const Point JET_SPREAD[3][5] = {
+    {{10, .28f}, {22.5f, .23f}, {35, .19f}, {60, .14f}, {125, .09f}},
+    {{10, .25f}, {22.5f, .19f}, {35, .20f}, {60, .14f}, {125, .10f}},
+    {{10, .25f}, {22.5f, .16f}, {35, .13f}, {60, .09f}, {125, .09f}},
+};
+/* Raw over true visible tau pt, and its spread. */
+static const Point TAU_RESPONSE[] = {{15, 1.10f}, {22.5f, 1.08f}, {32.5f, 1.06f}, {45, 1.04f}, {70, 1.03f}, {100, 1.01f}};
+static const Point TAU_SPREAD[] = {{15, .18f}, {22.5f, .15f}, {32.5f, .14f}, {45, .10f}, {70, .08f}, {100, .05f}};
+/* Efficiency of the isolation against pt, measured in Higgs events. */
+static const Point ELECTRON_ISOLATION[] = {{17.5f, .71f}, {22.5f, .79f}, {27.5f, .82f}, {35, .87f}, {50, .90f}, {80, .93f}};
+static const Point MUON_ISOLATION[] = {{17.5f, .84f}, {22.5f, .90f}, {27.5f, .92f}, {35, .94f}, {50, .95f}};
+
+/* What differs between processes (tuned). */
+typedef struct {
+    float extra_jets;     /* mean number of jets beyond those of a Z of the same pt ... */
+    float extra_high;     /* ... and how much it grows per 100 GeV */
+    float extra_excess;   /* mean excess of these over threshold, GeV */
+    float below;          /* mean number of jets with raw pt from 18 to 20 GeV */
+    float noise;          /* factor on the noise of the soft recoil */
+    float eta_width;      /* factor on the width of the jets in eta */
+} Radiation;
+
+static const Radiation Z_RADIATION = {0, 0, 8, .065f, 1, 1};
+static const Radiation GG_H_RADIATION = {.15f, .3f, 12, .08f, 1, 1.1f};
+static const Radiation VBF_RADIATION = {.1f, 0, 10, .07f, 1, 1};
+static const Radiation TT_RADIATION = {.25f, .2f, 15, .06f, 1, 1};
+static const Radiation VV_RADIATION = {.08f, .2f, 12, .08f, 1, 1};
+
+/* Share of fake taus among selected events: as in the full chain. */
+#define FAKE_SHARE_TT .34f
+#define FAKE_SHARE_VV .27f
+
+#endif
