@@ -27,8 +27,8 @@ class HiggsTauTau:
     """Lepton + hadronic tau events of four processes, with six nuisance parameters.
 
     Args:
-        systematics: How tau, jet and missing-momentum nuisances act: ``"detector"`` before the thresholds, on the
-            detector-level record of simulated events; ``"posthoc"`` on the columns of a table, consistently;
+        systematics: How tau, jet and missing-momentum nuisances act: ``"detector"`` before the thresholds, on
+            the detector-level record of simulated events; ``"posthoc"`` on the columns of a table, consistently;
             ``"official"`` as the public challenge did, value for value.
         yields: Preset of expected events, ``"official"`` or ``"physics"``.
         boundary: What becomes of nuisance draws outside their range, ``"clip"`` or ``"truncate"``.
@@ -83,9 +83,8 @@ class HiggsTauTau:
         from .systematics import nominal_features
 
         counts = self._counts(n_events)
-        record = generate_records(
-            list(zip(PROCESS_NAMES, counts, strict=True)), seed=seed, purpose=purpose, n_threads=n_threads
-        )
+        named = list(zip(PROCESS_NAMES, counts, strict=True))
+        record = generate_records(named, seed=seed, purpose=purpose, n_threads=n_threads)
         weights = [p.expected_yield / n if n else 0.0 for p, n in zip(self._processes, counts, strict=True)]
         return Events(
             SCHEMA,

@@ -1,4 +1,4 @@
-"""Blocks of simulated events: pure functions of (seed, purpose, process, block), so threads cannot change them."""
+"""Blocks of simulated events: pure functions of (seed, purpose, process, block), whatever the threads."""
 
 from __future__ import annotations
 
@@ -24,13 +24,8 @@ BLOCK_EVENTS = 50_000
 @cache
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(Path(__file__).parent.parent / "_fast.so"))
-    library.generate_block.argtypes = [
-        ctypes.c_int,
-        ctypes.c_int64,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_int64,
-    ]
+    integer, pointer = ctypes.c_int64, ctypes.c_void_p
+    library.generate_block.argtypes = [ctypes.c_int, integer, pointer, pointer, integer]
     library.generate_block.restype = ctypes.c_int64
     return library
 
@@ -48,13 +43,14 @@ def generate_block(
         block: Index of the block within the sample.
 
     Returns:
-        Shape (32, n_events), float32, rows as in the schema's record (GeV, rad). The first events of a block do
-        not depend on how many follow.
+        Shape (32, n_events), float32, rows as in the schema's record (GeV, rad). The first events of a
+        block do not depend on how many follow.
 
     Raises:
         InvalidDataError: An unknown process, or a negative number of events.
     """
-    out = np.empty((len(RECORD), max(n_events, 0)), np.float32)
+    _require_valid(process, n_events)
+    out = np.empty((len(RECORD), n_events), np.float32)
     _fill(out, 0, n_events, process, seed, purpose, block)
     return out
 
@@ -66,28 +62,36 @@ def generate_records(
 
     Returns:
         Shape (32, sum of n_events), float32; the same bytes for any number of threads.
+
+    Raises:
+        InvalidDataError: An unknown process, or a negative number of events.
     """
-    out = np.empty((len(RECORD), sum(max(n, 0) for _, n in n_events)), np.float32)
+    for process, n in n_events:
+        _require_valid(process, n)
+    out = np.empty((len(RECORD), sum(n for _, n in n_events)), np.float32)
     tasks, start = [], 0
     for process, n in n_events:
         for block, first in enumerate(range(0, n, BLOCK_EVENTS)):
             size = min(BLOCK_EVENTS, n - first)
             tasks.append((out, start + first, size, process, seed, purpose, block))
-        start += max(n, 0)
+        start += n
     with ThreadPoolExecutor(n_threads) as pool:
         for future in [pool.submit(_fill, *task) for task in tasks]:
             future.result()
     return out
 
 
-def _fill(
-    out: NDArray[np.float32], first: int, n_events: int, process: str, seed: int, purpose: str, block: int
-) -> None:
-    """Generate one block into the columns of `out` that start at `first`."""
+def _require_valid(process: str, n_events: int) -> None:
     if process not in PROCESS_NAMES:
         raise InvalidDataError(f"no process {process!r}: choose among {', '.join(PROCESS_NAMES)}")
     if n_events < 0:
         raise InvalidDataError(f"{n_events} events of {process}: the number must not be negative")
+
+
+def _fill(
+    out: NDArray[np.float32], first: int, n_events: int, process: str, seed: int, purpose: str, block: int
+) -> None:
+    """Generate one block into the columns of `out` that start at `first`."""
     key = seed_sequence(seed, f"{purpose}:{process}", block).generate_state(4, np.uint64)
     address = out.ctypes.data + first * out.itemsize
     _library().generate_block(PROCESS_NAMES.index(process), n_events, key.ctypes.data, address, out.shape[1])
