@@ -7,7 +7,14 @@ from setuptools.command.build_ext import build_ext
 
 HIGGS = Path("simulators/higgs_tautau")
 KERNELS = {f"fairuniverse.simulators.higgs_tautau._{name}": HIGGS / name for name in ("kernel", "fast")}
-FLAGS = ["-O3", "-std=c11", "-fno-math-errno"]
+FLAGS = [
+    "-O3",
+    "-std=c11",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    # Every instruction set and compiler has to give the same bits.
+    "-ffp-contract=off",
+]
 
 
 class BuildKernels(build_ext):

@@ -70,11 +70,12 @@ class Schema:
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Events as one C-contiguous float32 block, with weights and process codes where known.
+    """Events as one float32 block, a feature per contiguous row, with weights and process codes where known.
 
     Attributes:
         schema: Meaning of the rows of `features`.
-        features: Shape (n_features, n_events), float32, C-contiguous: one feature per row.
+        features: Shape (n_features, n_events), float32: one feature per row, each row contiguous (rows may be
+            further apart than their length, as in a view of a larger buffer).
         weights: Shape (n_events,), float64, expected number of events each row stands for; None
             for unweighted data.
         process: Shape (n_events,), uint8, index into `processes`; None where the truth is hidden.
@@ -219,9 +220,9 @@ def _join(arrays: Sequence[NDArray | None], name: str, axis: int = 0) -> NDArray
 
 
 def _require_block(name: str, block: NDArray[np.float32], n_rows: int) -> None:
-    if block.dtype != np.float32 or block.ndim != 2 or not block.flags.c_contiguous:
+    if block.dtype != np.float32 or block.ndim != 2 or (block.size and block.strides[1] != block.itemsize):
         raise InvalidDataError(
-            f"{name} must be a C-contiguous float32 block of shape (n, n_events), "
+            f"{name} must be a float32 block of shape (n, n_events) with contiguous rows, "
             f"not {block.dtype} of shape {block.shape}: pass np.ascontiguousarray(block, dtype=np.float32)"
         )
     if block.shape[0] != n_rows:

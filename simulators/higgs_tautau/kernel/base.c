@@ -1,0 +1,3 @@
+/* Any machine. */
+#define IMPLEMENTATION implementation_base
+#include "implementation.h"

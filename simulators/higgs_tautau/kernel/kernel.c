@@ -1,0 +1,164 @@
+/* What Python calls: the choice of instruction set, and the serial work around the hot loops. */
+#include <stddef.h>
+#include <string.h>
+
+#include "interface.h"
+#include "random.h"
+#include "vectormath.h"
+
+/* ---- choice of the implementation ---- */
+
+static const Implementation *chosen;
+
+static const Implementation *find(const char *name) {
+    if (strcmp(name, "base") == 0)
+        return &implementation_base;
+#if defined(__x86_64__)
+    if (strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+        return &implementation_avx2;
+    if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2"))
+        return &implementation_avx512;
+#endif
+    return NULL;
+}
+
+/* Use an instruction set by name, "base", "avx2" or "avx512"; 0 if this machine has it. */
+int fu_use(const char *name) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#endif
+    const Implementation *found = find(name);
+    if (!found)
+        return -1;
+    chosen = found;
+    return 0;
+}
+
+int64_t fu_shift_columns(const Shift *shift, const Columns *in, int64_t begin, int64_t end, const Output *out, int64_t at) {
+    return chosen->shift_columns(shift, in, begin, end, out, at);
+}
+
+int64_t fu_count_selected(const Shift *shift, const Columns *in, int64_t begin, int64_t end) {
+    return chosen->count_selected(shift, in, begin, end);
+}
+
+int64_t fu_count_nonfinite(const float *column, int64_t n) {
+    return chosen->count_nonfinite(column, n);
+}
+
+int64_t fu_draw_segment(const Shift *shift, const Draws *draws, int64_t segment, const Output *out) {
+    return chosen->draw_segment(shift, draws, segment, out);
+}
+
+/* ---- pool ---- */
+
+/* Copy events from columns into rows, in the given order; for posthoc with the components of the missing momentum
+ * in the last two places, as the kernel wants them. */
+void fu_pack_rows(int32_t mode, const float *data, int64_t stride, const int64_t *order, int64_t n, float *rows) {
+    const int width = mode == DETECTOR ? N_RECORD : N_PRIMARY;
+    for (int64_t i = 0; i < n; i++) {
+        float *row = rows + i * width;
+        for (int c = 0; c < width; c++)
+            row[c] = data[c * stride + order[i]];
+        if (mode == POSTHOC) {
+            float s, c, size = row[MET];
+            sincos_f(row[MET_PHI], &s, &c);
+            row[MET] = size * c;
+            row[MET_PHI] = size * s;
+        }
+    }
+}
+
+/* Alias tables (Walker 1977, Vose 1991), one per chunk. `scratch` holds as many entries as the largest chunk. */
+void fu_alias(const double *weights, const int64_t *chunk_rows, int64_t n_chunks, uint32_t *threshold,
+                     uint32_t *alias, double *share, uint32_t *scratch) {
+    for (int64_t c = 0; c < n_chunks; c++) {
+        int64_t first = chunk_rows[c], n = chunk_rows[c + 1] - first;
+        int64_t n_small = 0, n_large = 0; /* small shares are stacked from the bottom of scratch, large from the top */
+        double sum = 0.0;
+        for (int64_t i = 0; i < n; i++)
+            sum += weights[first + i];
+        for (int64_t i = 0; i < n; i++) {
+            share[i] = weights[first + i] / sum * (double)n;
+            if (share[i] < 1.0)
+                scratch[n_small++] = (uint32_t)i;
+            else
+                scratch[n - ++n_large] = (uint32_t)i;
+            threshold[first + i] = UINT32_MAX;
+            alias[first + i] = (uint32_t)(first + i);
+        }
+        while (n_small > 0 && n_large > 0) {
+            uint32_t small = scratch[--n_small], large = scratch[n - n_large];
+            threshold[first + small] = (uint32_t)(share[small] * 4294967295.0);
+            alias[first + small] = (uint32_t)first + large;
+            share[large] -= 1.0 - share[small];
+            if (share[large] < 1.0) {
+                n_large--;
+                scratch[n_small++] = large;
+            }
+        }
+    }
+}
+
+/* ---- order of the events ---- */
+
+/* Give every slot a process, each arrangement of the counts with the same probability, and tell how many draws of
+ * each process precede each segment. The most frequent process takes what the others leave. */
+void fu_label(const uint64_t key[2], const int64_t *counts, int64_t n_processes, int64_t n_slots,
+                     int64_t segment_size, uint8_t *labels, int64_t *first_draws) {
+    int64_t n_segments = (n_slots + segment_size - 1) / segment_size;
+    int64_t most = 0;
+    uint64_t word = 0;
+    for (int64_t p = 1; p < n_processes; p++)
+        most = counts[p] > counts[most] ? p : most;
+    memset(labels, (int)most, (size_t)n_slots);
+    memset(first_draws, 0, (size_t)(n_segments * n_processes) * sizeof *first_draws);
+    for (int64_t p = 0; p < n_processes; p++) {
+        for (int64_t i = 0; p != most && i < counts[p]; i++) {
+            uint64_t slot;
+            do
+                slot = below(random_word(key, word++), (uint64_t)n_slots);
+            while (labels[slot] != most);
+            labels[slot] = (uint8_t)p;
+            first_draws[(int64_t)slot / segment_size * n_processes + p]++;
+        }
+    }
+    int64_t before[MAX_PROCESSES] = {0};
+    for (int64_t s = 0; s < n_segments; s++) {
+        int64_t *row = first_draws + s * n_processes;
+        int64_t size = s + 1 < n_segments ? segment_size : n_slots - s * segment_size;
+        for (int64_t p = 0; p < n_processes; p++)
+            size -= p != most ? row[p] : 0;
+        row[most] = size;
+        for (int64_t p = 0; p < n_processes; p++) {
+            int64_t here = row[p];
+            row[p] = before[p];
+            before[p] += here;
+        }
+    }
+}
+
+/* Fill the gap at the end of each segment with events from the end of the last ones, for columns first to last - 1;
+ * the first sum(kept) positions hold all events afterwards. */
+void fu_close_gaps(float *data, int64_t stride, int64_t first, int64_t last, int64_t segment_size,
+                          int64_t n_segments, const int64_t *kept) {
+    int64_t source = n_segments - 1, taken = 0; /* events taken from the end of the source segment */
+    for (int64_t gap = 0; gap < source; gap++) {
+        int64_t at = gap * segment_size + kept[gap], missing = segment_size - kept[gap];
+        while (missing > 0 && source > gap) {
+            int64_t available = kept[source] - taken;
+            int64_t n = missing < available ? missing : available;
+            int64_t from = source * segment_size + available - n;
+            for (int64_t c = first; c < last; c++)
+                memcpy(data + c * stride + at, data + c * stride + from, (size_t)n * sizeof(float));
+            at += n;
+            missing -= n;
+            taken += n;
+            if (taken == kept[source]) {
+                source--;
+                taken = 0;
+            }
+        }
+    }
+}

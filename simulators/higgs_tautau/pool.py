@@ -1,0 +1,267 @@
+"""Pseudo-experiments drawn with replacement from a pool of events, in one compiled pass.
+
+The number of events of each process is Poisson distributed around its expected yield; rows are drawn with
+probability proportional to their weights. The cost grows with the events drawn, not with the pool.
+
+The pool is kept row by row, permuted, in chunks that fit a core's cache: a multinomial draw says how many events
+each chunk gives, then rows are drawn chunk by chunk. Neither the position of a row in the pool nor the order of the
+output carries information: the processes are arranged at random, and the places of rejected events are filled from
+the end. Threads take fixed segments of the output, so the result does not depend on their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.events import Events
+from fairuniverse.nuisance import NuisanceParameter, complete, normalisation
+from fairuniverse.seeding import Streams, generator
+
+from . import compiled, systematics
+from .schema import SCHEMA
+from .world import SIGNAL
+
+CHUNK_BYTES = 1 << 19
+MAX_CHUNKS = 1024
+SEGMENT = 1 << 15
+"""Slots per unit of work of a thread; a slot holds one drawn event before selection."""
+
+
+@dataclass(frozen=True, eq=False)
+class _ProcessPool:
+    """Events of one process, in rows and chunks.
+
+    Attributes:
+        name: Name of the process.
+        total: Sum of weights.
+        rows: Shape (n_rows, row width), aligned to cache lines.
+        chunk_rows: First row of each chunk, and one past the last.
+        shares: Share of each chunk in the total.
+        threshold: Alias table; None where all weights are equal.
+        alias: Alias table.
+    """
+
+    name: str
+    total: float
+    rows: NDArray[np.float32]
+    chunk_rows: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    threshold: NDArray[np.uint32] | None
+    alias: NDArray[np.uint32] | None
+
+
+class PoolSampler:
+    """Pseudo-experiments drawn from a pool; a `fairuniverse.protocols.Sampler`.
+
+    The features of a pseudo-experiment are a view of a buffer that the next call reuses: copy what must last.
+
+    Args:
+        pool: Weighted nominal events with process codes; not referred to afterwards.
+        parameters: Nuisance parameters of the world.
+        mode: How energy scales act, see `systematics`.
+
+    Raises:
+        InvalidDataError: No weights or process codes; weights that are negative, not finite or all zero; features
+            that are not finite; a missing record in ``detector`` mode.
+    """
+
+    def __init__(self, pool: Events, parameters: Sequence[NuisanceParameter], mode: str) -> None:
+        self._parameters = tuple(parameters)
+        self._mode = mode
+        columns = systematics.input_columns(pool, mode)
+        systematics.require_finite(columns, mode)
+        weights, process = _checked_weights(pool)
+        self._pools = tuple(
+            _pack(name, columns, weights, np.flatnonzero((process == code) & (weights > 0)), mode)
+            for code, name in enumerate(pool.processes)
+        )
+        self._buffer = np.empty((len(SCHEMA.features), 0), dtype=np.float32)
+        self._labels = np.empty(0, dtype=np.uint8)
+
+    def sample(
+        self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
+    ) -> Events:
+        """One pseudo-experiment; see `fairuniverse.protocols.Sampler.sample`.
+
+        Raises:
+            InvalidDataError: A negative mu, or nuisance values out of range.
+        """
+        if not mu >= 0:
+            raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
+        values = complete(self._parameters, nuisances)
+        draws = [_draws(p, self._yield(p, mu, values), streams) for p in self._pools]
+        counts = np.array([d[-1] for d in draws], dtype=np.int64)
+        self._reserve(int(counts.sum()))
+        first_draws = self._arrange(counts, streams)
+        shift = systematics.kernel_shift(values, self._mode, streams.key("noise"), select=True)
+        n_kept = self._fill(shift, draws, first_draws, streams, n_threads)
+        return Events(SCHEMA, self._buffer[:, :n_kept])
+
+    @staticmethod
+    def _yield_factor(name: str, mu: float) -> float:
+        return mu if name == SIGNAL else 1.0
+
+    def _yield(self, pool: _ProcessPool, mu: float, values: Mapping[str, float]) -> float:
+        return (
+            pool.total
+            * self._yield_factor(pool.name, mu)
+            * normalisation(self._parameters, values, pool.name)
+        )
+
+    def _reserve(self, n_slots: int) -> None:
+        if len(self._labels) < n_slots:
+            n = n_slots + 8 * int(np.sqrt(n_slots)) + 1
+            self._labels = np.empty(n, dtype=np.uint8)
+            self._buffer = _aligned_block(len(SCHEMA.features), n)
+
+    def _arrange(self, counts: NDArray[np.int64], streams: Streams) -> NDArray[np.int64]:
+        """Assign a process to every slot; returns the draws of each process made before each segment."""
+        n_slots = int(counts.sum())
+        first_draws = np.zeros((-(-n_slots // SEGMENT), len(counts)), dtype=np.int64)
+        compiled.library().fu_label(
+            compiled.key_words(streams.key("order")),
+            counts.ctypes.data,
+            len(counts),
+            n_slots,
+            SEGMENT,
+            self._labels.ctypes.data,
+            first_draws.ctypes.data,
+        )
+        return first_draws
+
+    def _fill(
+        self,
+        shift: compiled.Shift,
+        chunk_draws: Sequence[NDArray[np.int64]],
+        first_draws: NDArray[np.int64],
+        streams: Streams,
+        n_threads: int,
+    ) -> int:
+        lib = compiled.library()
+        processes = (compiled.Process * len(self._pools))(
+            *(_kernel_process(p, d, streams) for p, d in zip(self._pools, chunk_draws, strict=True))
+        )
+        n_slots = sum(int(d[-1]) for d in chunk_draws)
+        draws = compiled.Draws(
+            compiled.address_of(processes),
+            len(processes),
+            self._labels.ctypes.data,
+            first_draws.ctypes.data,
+            n_slots,
+            SEGMENT,
+        )
+        stride = self._buffer.strides[0] // self._buffer.itemsize
+        output = compiled.Output(self._buffer.ctypes.data, stride, None)
+        kept = np.zeros(len(first_draws), dtype=np.int64)
+
+        def work(i: int) -> None:
+            kept[i] = lib.fu_draw_segment(
+                compiled.reference(shift), compiled.reference(draws), i, compiled.reference(output)
+            )
+
+        def close(i: int) -> None:
+            lib.fu_close_gaps(
+                self._buffer.ctypes.data, stride, 4 * i, 4 * i + 4, SEGMENT, len(kept), kept.ctypes.data
+            )
+
+        compiled.in_threads(work, len(kept), n_threads)
+        compiled.in_threads(close, len(SCHEMA.features) // 4, n_threads)
+        return int(kept.sum())
+
+
+def _checked_weights(pool: Events) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    if pool.weights is None or pool.process is None:
+        raise InvalidDataError("a pool needs weights and process codes: read or simulate labelled events")
+    for rule, broken in (("finite", ~np.isfinite(pool.weights)), ("non-negative", pool.weights < 0)):
+        if broken.any():
+            first = int(np.argmax(broken))
+            raise InvalidDataError(
+                f"{int(broken.sum())} pool weights are not {rule} (row {first}: {pool.weights[first]}): "
+                "weights are expected numbers of events, remove these rows"
+            )
+    if not pool.weights.sum() > 0:
+        raise InvalidDataError("the weights of the pool sum to zero: there is nothing to draw")
+    return pool.weights, pool.process
+
+
+def _pack(
+    name: str,
+    columns: NDArray[np.float32],
+    weights: NDArray[np.float64],
+    members: NDArray[np.int64],
+    mode: str,
+) -> _ProcessPool:
+    """Rows of one process, permuted so that their place says nothing about them."""
+    order = generator(0, f"pool order:{name}").permutation(members)
+    rows = _aligned_block(len(order), 32 if mode == "detector" else 16, pitch=0)
+    compiled.library().fu_pack_rows(
+        compiled.MODES.index(mode),
+        columns.ctypes.data,
+        columns.strides[0] // columns.itemsize,
+        order.ctypes.data,
+        len(order),
+        rows.ctypes.data,
+    )
+    n_chunks = min(max(1, rows.nbytes // CHUNK_BYTES), MAX_CHUNKS)
+    chunk_rows = np.linspace(0, len(order), n_chunks + 1).astype(np.int64)
+    ordered = weights[order]
+    sums = np.array([ordered[a:b].sum() for a, b in zip(chunk_rows[:-1], chunk_rows[1:], strict=True)])
+    total = float(sums.sum())
+    threshold, alias = _alias_tables(ordered, chunk_rows)
+    return _ProcessPool(name, total, rows, chunk_rows, sums / (total or 1.0), threshold, alias)
+
+
+def _alias_tables(
+    weights: NDArray[np.float64], chunk_rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | tuple[None, None]:
+    if len(weights) == 0 or np.ptp(weights) <= 1e-9 * weights[0]:
+        return None, None
+    threshold, alias = (np.empty(len(weights), dtype=np.uint32) for _ in range(2))
+    largest = int(np.diff(chunk_rows).max())
+    share, scratch = np.empty(largest), np.empty(largest, dtype=np.uint32)
+    compiled.library().fu_alias(
+        weights.ctypes.data,
+        chunk_rows.ctypes.data,
+        len(chunk_rows) - 1,
+        threshold.ctypes.data,
+        alias.ctypes.data,
+        share.ctypes.data,
+        scratch.ctypes.data,
+    )
+    return threshold, alias
+
+
+def _draws(pool: _ProcessPool, expected: float, streams: Streams) -> NDArray[np.int64]:
+    """Number of the first draw from each chunk, and the number of draws in all."""
+    rng = streams.rng(f"counts:{pool.name}")
+    counts = (
+        rng.multinomial(rng.poisson(expected), pool.shares)
+        if expected > 0
+        else np.zeros(len(pool.shares), int)
+    )
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _kernel_process(pool: _ProcessPool, chunk_draws: NDArray[np.int64], streams: Streams) -> compiled.Process:
+    return compiled.Process(
+        pool.rows.ctypes.data,
+        compiled.address(pool.threshold),
+        compiled.address(pool.alias),
+        pool.chunk_rows.ctypes.data,
+        chunk_draws.ctypes.data,
+        len(pool.shares),
+        compiled.key_words(streams.key(f"rows:{pool.name}")),
+    )
+
+
+def _aligned_block(n_rows: int, n_columns: int, pitch: int = 48) -> NDArray[np.float32]:
+    """Uninitialised block that starts on a cache line; rows a power of two apart would share their cache sets."""
+    stride = n_columns if pitch == 0 else -(-n_columns // 1024) * 1024 + pitch
+    raw = np.empty(n_rows * stride + 16, dtype=np.float32)
+    start = -raw.ctypes.data // 4 % 16
+    return raw[start : start + n_rows * stride].reshape(n_rows, stride)[:, :n_columns]
