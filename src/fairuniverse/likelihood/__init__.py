@@ -1,0 +1,37 @@
+"""Likelihood toolkit: templates, morphing, binned likelihoods, fits and intervals.
+
+>>> from fairuniverse.likelihood import BinnedModel, Templates, profile_interval
+>>> from fairuniverse.protocols import Process
+>>> import numpy as np
+>>> processes = (Process("signal", 20.0, is_signal=True), Process("background", 100.0))
+>>> templates = Templates(processes, np.array([[15.0, 5.0], [20.0, 80.0]]), np.zeros((2, 2)))
+>>> answer = profile_interval(BinnedModel(templates).likelihood([40, 84]))
+>>> print(f"{answer.interval.mu_hat:.2f} [{answer.lower:.2f}, {answer.upper:.2f}]")
+1.31 [0.92, 1.74]
+"""
+
+from fairuniverse.likelihood.binned import BinnedLikelihood, BinnedModel
+from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
+from fairuniverse.likelihood.interval import ProfileInterval, profile_interval
+from fairuniverse.likelihood.morphing import Axis, Code4pMorphing, Morphing, PolynomialMorphing
+from fairuniverse.likelihood.templates import Templates, fill_templates
+from fairuniverse.likelihood.workspace import histfactory_approximation, to_pyhf
+
+__all__ = [
+    "Axis",
+    "BinnedLikelihood",
+    "BinnedModel",
+    "Code4pMorphing",
+    "FitResult",
+    "Likelihood",
+    "Morphing",
+    "Parameter",
+    "PolynomialMorphing",
+    "ProfileInterval",
+    "Templates",
+    "fill_templates",
+    "fit",
+    "histfactory_approximation",
+    "profile_interval",
+    "to_pyhf",
+]

@@ -1,0 +1,230 @@
+"""Binned likelihood: Poisson counts, morphed templates, normalisation factors and constraint terms.
+
+Twice the negative log-likelihood, up to a constant that makes it zero for a perfect fit without pulls, is
+
+    2 sum_b [gamma_b nu_b - n_b + n_b ln(n_b / (gamma_b nu_b))]
+    + sum_b ((gamma_b - 1) / delta_b)^2 + sum_j alpha_j^2
+
+with nu_b = sum_p f_p(mu, theta) N_pb r_pb(alpha): yields N, factor f (mu for signal, times every
+normalisation nuisance), morphing r. The gamma_b stand for the finite simulated sample with relative
+uncertainty delta_b, one per bin for the sum of processes (Barlow and Beeston, Comput. Phys. Commun. 77
+(1993) 219, in Conway's form, arXiv:1103.0354); their best values are known in closed form, so they cost no
+fit parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.likelihood.factors import Factor, LinearFactor
+from fairuniverse.likelihood.fit import Parameter
+from fairuniverse.likelihood.morphing import Morphing
+from fairuniverse.likelihood.templates import Templates
+from fairuniverse.nuisance import NuisanceParameter
+
+_MIN_EXPECTED = 1e-9
+_MIN_GAMMA = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class BinnedModel:
+    """Expected events in every bin as a function of mu and the pulls of the nuisance parameters.
+
+    Parameter vectors are x = (mu, alpha_1, ...), nuisances in the order given, in prior standard deviations.
+
+    Attributes:
+        templates: Nominal yields per process and bin.
+        nuisances: All nuisance parameters, shape and normalisation.
+        morphing: How the shape nuisances deform the templates; None if there are none.
+        factor: How a normalisation nuisance multiplies yields, `LinearFactor` or `Code4Factor`.
+    """
+
+    templates: Templates
+    nuisances: tuple[NuisanceParameter, ...] = ()
+    morphing: Morphing | None = None
+    factor: Callable[[NuisanceParameter], Factor] = LinearFactor
+
+    def __post_init__(self) -> None:
+        shapes = tuple(p for p in self.nuisances if p.kind == "shape")
+        morphed = () if self.morphing is None else self.morphing.parameters
+        if shapes != morphed:
+            raise InvalidDataError(
+                f"shape nuisances {[p.name for p in shapes]} but a morphing in {[p.name for p in morphed]}: "
+                "the morphing must follow the same parameters in the same order"
+            )
+        for p in self.nuisances:
+            if p.kind == "normalisation":
+                self.factor(p)  # refuses a prior it cannot follow
+        if not self.templates.is_signal.any():
+            raise InvalidDataError("no process is signal: mu would have no effect")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the fit parameters: mu, then the nuisances."""
+        return ("mu", *(p.name for p in self.nuisances))
+
+    @cached_property
+    def start(self) -> NDArray[np.float64]:
+        """The nominal point: mu = 1 and all pulls 0."""
+        return np.array([1.0] + [0.0] * len(self.nuisances))
+
+    @cached_property
+    def relative_error(self) -> NDArray[np.float64]:
+        """Monte Carlo uncertainty delta_b of the total expectation, shape (n_bins,)."""
+        return self.templates.relative_error
+
+    @cached_property
+    def _shape_index(self) -> NDArray[np.intp]:
+        return np.array([i for i, p in enumerate(self.nuisances, 1) if p.kind == "shape"], dtype=np.intp)
+
+    @cached_property
+    def _factors(self) -> tuple[tuple[int, Factor], ...]:
+        numbered = enumerate(self.nuisances, 1)
+        return tuple((i, self.factor(p)) for i, p in numbered if p.kind == "normalisation")
+
+    @cached_property
+    def _scales(self) -> NDArray[np.bool_]:
+        """Which parameter multiplies which process, shape (n_parameters, n_processes)."""
+        names = [process.name for process in self.templates.processes]
+        normalised = [
+            np.isin(names, p.processes if p.kind == "normalisation" else ()) for p in self.nuisances
+        ]
+        return np.array([self.templates.is_signal, *normalised])
+
+    def _factor_terms(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Each parameter's factor on each process, and its slope, shapes (n_parameters, n_processes)."""
+        values, slopes = np.ones((2, len(x)))
+        values[0] = x[0]
+        for i, factor in self._factors:
+            values[i], slopes[i] = factor.at(float(x[i]))
+        return np.where(self._scales, values[:, None], 1.0), self._scales * slopes[:, None]
+
+    def expected(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Expected events at x = (mu, alpha), shape (n_bins,)."""
+        yields = self.templates.yields
+        if self.morphing is not None:
+            yields = yields * self.morphing.ratio(x[self._shape_index])
+        return np.asarray(self._factor_terms(x)[0].prod(axis=0) @ yields)
+
+    def expected_and_jacobian(
+        self, x: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Expected events, shape (n_bins,), and their derivatives in x, shape (n_parameters, n_bins)."""
+        terms, slopes = self._factor_terms(x)
+        factors = terms.prod(axis=0)
+        # Row i of the cube is the product with factor i replaced by its derivative.
+        cube = np.where(np.eye(len(x), dtype=bool)[:, :, None], slopes, terms)
+        yields = self.templates.yields
+        if self.morphing is None:
+            return factors @ yields, cube.prod(axis=1) @ yields
+        ratio, gradient = self.morphing.ratio_and_gradient(x[self._shape_index])
+        jacobian = cube.prod(axis=1) @ (yields * ratio)
+        jacobian[self._shape_index] = (factors[:, None] * yields * gradient).sum(axis=1)
+        return factors @ (yields * ratio), jacobian
+
+    def fisher_information(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Expected information on x, constraints and template uncertainty included, shape (n, n)."""
+        expected, jacobian = self.expected_and_jacobian(x)
+        expected = np.maximum(expected, _MIN_EXPECTED)
+        variance = expected * (1 + expected * self.relative_error**2)
+        constraints = np.diag([0.0] + [1.0] * len(self.nuisances))
+        return (jacobian / variance) @ jacobian.T + constraints
+
+    def expected_sigma(self, mu: float = 1.0) -> float:
+        """Expected standard error of mu at nominal pulls, from the Fisher information."""
+        x = np.array([mu, *self.start[1:]])
+        return float(np.sqrt(np.linalg.inv(self.fisher_information(x))[0, 0]))
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Fit parameters with their starting values, typical steps and ranges."""
+        steps = np.sqrt(np.diag(np.linalg.inv(self.fisher_information(self.start))))
+        bounds = (self._mu_bounds(), *(_pull_bounds(p) for p in self.nuisances))
+        return tuple(
+            Parameter(name, float(start), float(step), range_)
+            for name, start, step, range_ in zip(self.names, self.start, steps, bounds, strict=True)
+        )
+
+    def _mu_bounds(self) -> tuple[float, float]:
+        """Mu may be negative, but not so far that half of the background of some bin is cancelled."""
+        t = self.templates
+        signal, background = t.yields[t.is_signal].sum(axis=0), t.yields[~t.is_signal].sum(axis=0)
+        return -0.5 * float(1 / (signal / background).max()), np.inf
+
+    def likelihood(self, data: ArrayLike) -> BinnedLikelihood:
+        """Likelihood of observed counts.
+
+        Args:
+            data: Shape (n_bins,), events in each bin; need not be integer (Asimov data).
+
+        Raises:
+            InvalidDataError: Another number of bins, or counts that are negative or not finite.
+        """
+        data = np.asarray(data, dtype=np.float64)
+        if data.shape != (self.templates.n_bins,):
+            raise InvalidDataError(f"data of shape {data.shape} for {self.templates.n_bins} bins")
+        if not (np.isfinite(data).all() and (data >= 0).all()):
+            raise InvalidDataError("counts must be finite and not negative")
+        return BinnedLikelihood(self, data)
+
+
+@dataclass(frozen=True, eq=False)
+class BinnedLikelihood:
+    """Likelihood of one set of observed counts.
+
+    Attributes:
+        model: The expectation.
+        data: Shape (n_bins,), observed counts.
+    """
+
+    model: BinnedModel
+    data: NDArray[np.float64]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Fit parameters: mu, then the pulls."""
+        return self.model.parameters
+
+    @cached_property
+    def _saturated(self) -> float:
+        n = self.data
+        return float(2 * (n[n > 0] * np.log(n[n > 0]) - n[n > 0]).sum())
+
+    def twice_nll(self, x: NDArray[np.float64]) -> float:
+        """Twice the negative log-likelihood at x = (mu, alpha), template uncertainty profiled."""
+        expected = np.maximum(self.model.expected(x), _MIN_EXPECTED)
+        gamma = self._gamma(expected)
+        scaled = gamma * expected
+        pulls = _ratio(gamma - 1, self.model.relative_error)
+        poisson = 2 * float(scaled.sum() - self.data @ np.log(scaled))
+        return poisson + self._saturated + float(pulls @ pulls) + float(x[1:] @ x[1:])
+
+    def gradient(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Derivatives of `twice_nll`, shape (n_parameters,)."""
+        expected, jacobian = self.model.expected_and_jacobian(x)
+        expected = np.maximum(expected, _MIN_EXPECTED)
+        gradient = 2 * jacobian @ (self._gamma(expected) - self.data / expected)
+        gradient[1:] += 2 * x[1:]
+        return np.asarray(gradient)
+
+    def _gamma(self, expected: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Best template factor of each bin: the positive root of its quadratic equation."""
+        variance = self.model.relative_error**2
+        b = 1 - expected * variance
+        gamma = (b + np.sqrt(b * b + 4 * self.data * variance)) / 2
+        return np.maximum(gamma, _MIN_GAMMA)  # only an empty bin can pull the factor to its limit, 0
+
+
+def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+
+
+def _pull_bounds(parameter: NuisanceParameter) -> tuple[float, float]:
+    lower, upper = parameter.bounds
+    return parameter.prior.to_alpha(lower), parameter.prior.to_alpha(upper)

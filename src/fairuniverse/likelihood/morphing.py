@@ -1,0 +1,256 @@
+"""Morphing: how shape nuisance parameters deform the templates, smoothly between simulated points.
+
+Every morphing is a factor on the nominal yields, per process and bin, as a function of the pulls alpha (prior
+standard deviations) of the shape nuisances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations_with_replacement
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.nuisance import Normal, NuisanceParameter
+
+_MAX_LOG_RATIO = 5.0
+_NEWTON_STEPS = 50
+
+
+class Morphing(Protocol):
+    """Factor on the nominal yields of every process and bin."""
+
+    @property
+    def parameters(self) -> tuple[NuisanceParameter, ...]:
+        """The nuisance parameters it follows."""
+        ...
+
+    def ratio(self, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Factor at pulls alpha, shape (n_processes, n_bins)."""
+        ...
+
+    def ratio_and_gradient(
+        self, alpha: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor, and its derivatives in alpha, shape (n_parameters, n_processes, n_bins)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Coordinate in which the effect of a shape nuisance is a low-order polynomial.
+
+    The coordinate is ((theta - nominal) / scale)^power, with the prior's sigma as scale (its median where the
+    prior is log-normal).
+
+    Attributes:
+        parameter: The nuisance parameter.
+        power: 1 for a scale, which acts to first order; 2 for the width of added noise, which acts
+            through its variance.
+    """
+
+    parameter: NuisanceParameter
+    power: int = 1
+
+    @property
+    def scale(self) -> float:
+        """Change of theta that counts as one unit."""
+        prior = self.parameter.prior
+        return prior.sigma if isinstance(prior, Normal) else prior.from_alpha(0.0)
+
+    def at(self, theta: float) -> float:
+        """Coordinate of a parameter value."""
+        return float(((theta - self.parameter.nominal) / self.scale) ** self.power)
+
+    def at_pull(self, alpha: float) -> tuple[float, float]:
+        """Coordinate at a pull, and its derivative in the pull."""
+        prior = self.parameter.prior
+        theta = prior.from_alpha(alpha)
+        slope = prior.sigma if isinstance(prior, Normal) else prior.log_sigma * theta
+        x = (theta - self.parameter.nominal) / self.scale
+        return x**self.power, self.power * x ** (self.power - 1) * slope / self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialMorphing:
+    """Polynomial with all cross terms in the exponent: ratio = exp(sum_A c_A x^A), always positive.
+
+    Attributes:
+        axes: Coordinates x of the shape nuisances.
+        powers: Shape (n_terms, n_axes), exponents of each monomial x^A.
+        coefficients: Shape (n_terms, n_processes, n_bins).
+    """
+
+    axes: tuple[Axis, ...]
+    powers: NDArray[np.int64]
+    coefficients: NDArray[np.float64]
+
+    @property
+    def parameters(self) -> tuple[NuisanceParameter, ...]:
+        """The nuisance parameters it follows."""
+        return tuple(axis.parameter for axis in self.axes)
+
+    @cached_property
+    def _flat(self) -> NDArray[np.float64]:
+        return np.ascontiguousarray(self.coefficients.reshape(len(self.powers), -1))
+
+    @cached_property
+    def _lowered(self) -> NDArray[np.int64]:
+        """Exponents after a derivative in each axis, shape (n_axes, n_terms, n_axes)."""
+        step = np.eye(len(self.axes), dtype=np.int64)
+        lowered: NDArray[np.int64] = np.maximum(self.powers[None] - step[:, None], 0)
+        return lowered
+
+    def ratio(self, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Factor at pulls alpha, shape (n_processes, n_bins)."""
+        x = np.array([axis.at_pull(a)[0] for axis, a in zip(self.axes, alpha.tolist(), strict=True)])
+        return self._exp((x**self.powers).prod(axis=1))
+
+    def ratio_and_gradient(
+        self, alpha: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor, and its derivatives in alpha, shape (n_axes, n_processes, n_bins)."""
+        x, slopes = np.array([axis.at_pull(a) for axis, a in zip(self.axes, alpha.tolist(), strict=True)]).T
+        ratio = self._exp((x**self.powers).prod(axis=1))
+        derivatives = self.powers.T * (x**self._lowered).prod(axis=2) * slopes[:, None]
+        return ratio, ratio * (derivatives @ self._flat).reshape(-1, *ratio.shape)
+
+    def _exp(self, monomials: NDArray[np.float64]) -> NDArray[np.float64]:
+        ratio: NDArray[np.float64] = np.exp(monomials @ self._flat).reshape(self.coefficients.shape[1:])
+        return ratio
+
+    @classmethod
+    def fit(
+        cls,
+        axes: Sequence[Axis],
+        points: Sequence[Mapping[str, float]],
+        ratios: ArrayLike,
+        effective_counts: ArrayLike,
+        *,
+        degree: int = 2,
+        max_effect: float = 0.5,
+    ) -> PolynomialMorphing:
+        """Fit the polynomial to templates of the same events under shifted nuisance parameters.
+
+        Each process and bin is fitted by itself with the Poisson likelihood of its shifted counts given
+        its nominal one, which needs no logarithm of an empty bin. Bins with few events are held back by a
+        Gaussian penalty: a term changes a bin by `max_effect` at the end of the grid only if the events
+        say so.
+
+        Args:
+            axes: Coordinates of the shape nuisances.
+            points: Parameter values of each shifted sample; those not named are at their nominal value.
+            ratios: Shape (n_points, n_processes, n_bins), shifted over nominal yields of the same events.
+            effective_counts: Shape (n_processes, n_bins), unweighted events with the nominal yields' relative
+                uncertainty.
+            degree: Highest total power of the polynomial.
+            max_effect: Width of the penalty: change of ln(yield) by one term at the end of the grid.
+
+        Returns:
+            The fitted morphing.
+
+        Raises:
+            InvalidDataError: Shapes that do not match, ratios that are not finite, or fewer points than the
+                polynomial has terms.
+        """
+        ratios, counts = np.asarray(ratios, float), np.asarray(effective_counts, float)
+        powers = monomial_powers(len(axes), degree)
+        if ratios.shape != (len(points), *counts.shape) or not np.isfinite(ratios).all():
+            raise InvalidDataError(
+                f"ratios {ratios.shape} for {len(points)} points and counts {counts.shape}: "
+                "give finite numbers of shape (n_points, n_processes, n_bins)"
+            )
+        if len(points) < len(powers):
+            raise InvalidDataError(
+                f"{len(points)} shifted samples cannot fix {len(powers)} terms: shift more"
+            )
+        x = np.array([[a.at(p.get(a.parameter.name, a.parameter.nominal)) for a in axes] for p in points])
+        design = (x[:, None, :] ** powers).prod(axis=2)
+        reach = np.abs(design).max(axis=0)
+        if not reach.all():
+            raise InvalidDataError(
+                "a nuisance parameter is never shifted among the points: leave out its axis"
+            )
+        flat = _fit_log_ratios(design / reach, ratios.reshape(len(points), -1), counts.ravel(), max_effect)
+        return cls(tuple(axes), powers, (flat / reach[:, None]).reshape(-1, *counts.shape))
+
+
+def monomial_powers(n_axes: int, degree: int) -> NDArray[np.int64]:
+    """Exponents of all monomials of total power 1 to `degree`, shape (n_terms, n_axes).
+
+    >>> monomial_powers(2, 2).tolist()
+    [[1, 0], [0, 1], [2, 0], [1, 1], [0, 2]]
+    """
+    chosen = [c for d in range(1, degree + 1) for c in combinations_with_replacement(range(n_axes), d)]
+    return np.array([[c.count(axis) for axis in range(n_axes)] for c in chosen], dtype=np.int64)
+
+
+def _fit_log_ratios(
+    design: NDArray[np.float64], ratios: NDArray[np.float64], counts: NDArray[np.float64], max_effect: float
+) -> NDArray[np.float64]:
+    """Penalised Poisson regression of each column of `ratios` by Newton steps, (n_terms, n_columns)."""
+    n_terms = design.shape[1]
+    coefficients = np.zeros((n_terms, ratios.shape[1]))
+    penalty = np.eye(n_terms) / max_effect**2
+    for _ in range(_NEWTON_STEPS):
+        expected = counts * np.exp(np.clip(design @ coefficients, -_MAX_LOG_RATIO, _MAX_LOG_RATIO))
+        score = design.T @ (counts * ratios - expected) - coefficients / max_effect**2
+        hessian = np.einsum("ka,kc,kb->cab", design, expected, design) + penalty
+        step = np.linalg.solve(hessian, score.T[:, :, None])[:, :, 0].T
+        coefficients += np.clip(step, -1.0, 1.0)
+        if np.abs(step).max() < 1e-9:
+            break
+    return coefficients
+
+
+@dataclass(frozen=True, eq=False)
+class Code4pMorphing:
+    """HistFactory's ``code4p``: one additive term per nuisance, polynomial up to one sigma, linear beyond.
+
+    For d_up = up - 1, d_down = down - 1 (shifted over nominal, minus one), S = (d_up - d_down)/2 and
+    A = (d_up + d_down)/16, a nuisance adds alpha (S + alpha A (15 + alpha^2 (3 alpha^2 - 10))) if
+    abs(alpha) < 1, else alpha d_up (alpha > 0) or -alpha d_down: equal values and two equal derivatives at
+    +-1 sigma (pyhf, ``interpolators/code4p.py``).
+
+    Attributes:
+        parameters: The shape nuisances.
+        up: Shape (n_parameters, n_processes, n_bins), yields at alpha = +1 over those at 0.
+        down: The same at alpha = -1.
+        nominal: Shape (n_processes, n_bins), yields at alpha = 0 over those of the nominal templates, which
+            differ where the nominal simulation is not at alpha = 0.
+    """
+
+    parameters: tuple[NuisanceParameter, ...]
+    up: NDArray[np.float64]
+    down: NDArray[np.float64]
+    nominal: NDArray[np.float64]
+
+    @classmethod
+    def through(cls, morphing: Morphing) -> Code4pMorphing:
+        """The code4p morphing that agrees with another one at 0 and +-1 sigma of every nuisance."""
+        sigmas = np.eye(len(morphing.parameters))
+        nominal = morphing.ratio(np.zeros(len(sigmas)))
+        up = np.array([morphing.ratio(s) for s in sigmas]) / nominal
+        down = np.array([morphing.ratio(-s) for s in sigmas]) / nominal
+        return cls(morphing.parameters, up, down, nominal)
+
+    def ratio(self, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Factor at pulls alpha, shape (n_processes, n_bins)."""
+        return self.ratio_and_gradient(alpha)[0]
+
+    def ratio_and_gradient(
+        self, alpha: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor, and its derivatives in alpha, shape (n_parameters, n_processes, n_bins)."""
+        a = alpha[:, None, None]
+        odd, even = (self.up - self.down) / 2, (self.up + self.down - 2) / 16
+        inside = np.abs(a) < 1
+        slope = np.where(a > 0, self.up - 1, 1 - self.down)
+        shift = np.where(inside, a * (odd + a * even * (15 + a**2 * (3 * a**2 - 10))), a * slope)
+        gradient = np.where(inside, odd + a * even * (30 + a**2 * (18 * a**2 - 40)), slope)
+        return self.nominal * (1 + shift.sum(axis=0)), self.nominal * gradient

@@ -1,0 +1,90 @@
+"""Export of a binned model to HistFactory (pyhf)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairuniverse.likelihood.binned import BinnedModel
+from fairuniverse.likelihood.factors import Code4Factor
+from fairuniverse.likelihood.morphing import Code4pMorphing
+from fairuniverse.nuisance import NuisanceParameter
+
+CHANNEL = "bins"
+MEASUREMENT = "fairuniverse"
+
+
+def histfactory_approximation(model: BinnedModel) -> BinnedModel:
+    """The same model as HistFactory says it: ``code4p`` morphing, ``code4`` normalisations.
+
+    Both agree with the model at 0 and +-1 sigma of every nuisance.
+    """
+    morphing = None if model.morphing is None else Code4pMorphing.through(model.morphing)
+    return replace(model, morphing=morphing, factor=Code4Factor)
+
+
+def to_pyhf(model: BinnedModel, data: ArrayLike) -> dict[str, Any]:
+    """Workspace for pyhf, version 1.0.0 of its schema, as JSON-serialisable objects.
+
+    Args:
+        model: Binned model of any morphing.
+        data: Shape (n_bins,), observed counts.
+
+    Returns:
+        Workspace with one channel. Shape nuisances become ``histosys`` (interpolation ``code4p``),
+        normalisations ``normsys``, template uncertainties ``staterror``.
+
+    Notes:
+        What HistFactory cannot say is approximated: cross terms between shape nuisances are dropped, and a
+        normalisation nuisance is linear only at 0 and +-1 sigma. `histfactory_approximation` does the same
+        to our likelihood; fits of the two agree (``modifier_settings``: histosys code4p, normsys code4).
+    """
+    samples = [_sample(model, i, name) for i, name in enumerate(p.name for p in model.templates.processes)]
+    low, high = model.parameters[0].bounds
+    poi = {"name": "mu", "inits": [1.0], "bounds": [[low, min(high, _MAX_MU)]]}
+    return {
+        "version": "1.0.0",
+        "channels": [{"name": CHANNEL, "samples": samples}],
+        "observations": [{"name": CHANNEL, "data": _numbers(np.asarray(data, float))}],
+        "measurements": [{"name": MEASUREMENT, "config": {"poi": "mu", "parameters": [poi]}}],
+    }
+
+
+_MAX_MU = 100.0
+
+
+def _sample(model: BinnedModel, row: int, name: str) -> dict[str, Any]:
+    morphing, templates = model.morphing, model.templates
+    sigmas = np.eye(0 if morphing is None else len(morphing.parameters))
+    central = np.ones_like(templates.yields) if morphing is None else morphing.ratio(np.zeros(len(sigmas)))
+    scale = central[row]
+    modifiers: list[dict[str, Any]] = []
+    if templates.processes[row].is_signal:
+        modifiers.append({"name": "mu", "type": "normfactor", "data": None})
+    for p in model.nuisances:
+        if p.kind == "normalisation" and name in p.processes:
+            modifiers.append(_normsys(p))
+    if morphing is not None:
+        for p, sigma in zip(morphing.parameters, sigmas, strict=True):
+            up, down = (templates.yields[row] * morphing.ratio(s * sigma)[row] for s in (1, -1))
+            modifiers.append(_histosys(p, up, down))
+    error = np.sqrt(templates.variances[row]) * scale
+    if templates.variances.any():
+        modifiers.append({"name": f"staterror_{CHANNEL}", "type": "staterror", "data": _numbers(error)})
+    return {"name": name, "data": _numbers(templates.yields[row] * scale), "modifiers": modifiers}
+
+
+def _normsys(p: NuisanceParameter) -> dict[str, Any]:
+    up, down = p.prior.from_alpha(1.0), p.prior.from_alpha(-1.0)
+    return {"name": p.name, "type": "normsys", "data": {"hi": up, "lo": down}}
+
+
+def _histosys(p: NuisanceParameter, up: NDArray[np.float64], down: NDArray[np.float64]) -> dict[str, Any]:
+    return {"name": p.name, "type": "histosys", "data": {"hi_data": _numbers(up), "lo_data": _numbers(down)}}
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float]:
+    return [float(v) for v in values]
