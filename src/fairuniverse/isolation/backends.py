@@ -1,0 +1,111 @@
+"""Ways to start a worker process, from none to hard isolation: one interface."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from fairuniverse.errors import IsolationError
+
+_PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class Backend(Protocol):
+    """Starts worker processes.
+
+    Attributes:
+        name: Its name, as in the manifest.
+        is_isolated: Whether a hostile submission is kept from the host's files, memory and network.
+    """
+
+    name: str
+    is_isolated: bool
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        fds: Sequence[int],
+        output: int,
+    ) -> subprocess.Popen[bytes]:
+        """Start a command.
+
+        Args:
+            command: Program and arguments.
+            folder: The only folder the process may write to; its working directory.
+            environment: Its whole environment.
+            fds: File descriptors it inherits, under the same numbers.
+            output: File descriptor for its output and errors.
+
+        Raises:
+            IsolationError: The process could not be started as safely as the backend promises.
+        """
+        ...
+
+
+class NoIsolation:
+    """A plain subprocess: enough for one's own methods, not for strangers'.
+
+    The truth is not handed to the process, but nothing stops hostile code of the same user from reading the
+    host's memory or files.
+    """
+
+    name = "none"
+    is_isolated = False
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        fds: Sequence[int],
+        output: int,
+    ) -> subprocess.Popen[bytes]:
+        """Start a command in a session of its own; see `Backend.start`."""
+        try:
+            return subprocess.Popen(
+                command,
+                cwd=folder,
+                env=dict(environment),
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise IsolationError(f"the worker process could not be started: {error}") from error
+
+
+_BACKENDS: Mapping[str, type[Backend]] = {NoIsolation.name: NoIsolation}
+
+
+def get_backend(name: str) -> Backend:
+    """Backend by name.
+
+    Raises:
+        IsolationError: There is none of that name; nothing less safe is used in its place.
+    """
+    if name not in _BACKENDS:
+        raise IsolationError(f"no isolation backend {name!r}; there are: {', '.join(_BACKENDS)}")
+    return _BACKENDS[name]()
+
+
+def clean_environment(scratch: Path, n_threads: int) -> dict[str, str]:
+    """Environment of a worker: what Python and numerical libraries need, and nothing else of the host's."""
+    return {
+        **{k: os.environ[k] for k in _PASSED_ON if k in os.environ},
+        **dict.fromkeys(_THREADS, str(n_threads)),
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+    }

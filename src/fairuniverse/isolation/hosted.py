@@ -1,0 +1,180 @@
+"""The submission's model as the worker holds it: imported, fitted, saved, loaded, asked."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import resource
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fairuniverse.errors import SubmissionError
+from fairuniverse.isolation.answers import clean, pack
+from fairuniverse.isolation.shared import TableReader, as_block
+
+_PICKLE = "model.pickle"
+_MAX_FILE_BYTES = 4 << 30
+
+
+class HostedModel:
+    """A submission's model inside the worker.
+
+    Args:
+        folder: Private folder of the worker, with the submission's copy in ``submission``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._model: Any = None
+
+    def handle(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what the host asks and return the reply."""
+        actions: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "start": self._start,
+            "fit": self._fit,
+            "save": self._save,
+            "load": self._load,
+            "predict": self._predict,
+        }
+        return actions[request["op"]](request)
+
+    def _start(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        _limit(request["memory_mib"])
+        self._features: list[str] = request["features"]
+        self._test = TableReader(_private(request["test_fd"]))
+        self._train = TableReader(_private(request["train_fd"]))
+        self._attach_training_set(request)
+        submission = self._folder / "submission"
+        os.chdir(submission)
+        sys.path.insert(0, str(submission))
+        self._model = _construct()
+        return {}
+
+    def _attach_training_set(self, request: Mapping[str, Any]) -> None:
+        """Make the training set; its events are mapped now and read when something asks for them."""
+        from fairuniverse.events import Events
+        from fairuniverse.training import TrainingSet, attach, load_simulator
+
+        spec = dict(request["training"])
+        simulator = load_simulator(spec.pop("simulator"), spec.pop("options"))
+        columns = self._train.read(request["train_bytes"])
+        schema, names = simulator.schema, tuple(p.name for p in simulator.processes)
+        features = as_block([columns[n] for n in schema.names])
+        record = [columns[n] for n in schema.record_names if n in columns]
+        events = Events(
+            schema,
+            features,
+            columns["weights"],
+            columns["process"],
+            names,
+            as_block(record) if record else None,
+        )
+        self._training = TrainingSet(simulator, events, **spec)
+        attach(self._training)
+
+    def _fit(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._model.fit(self._training)
+        return {}
+
+    def _save(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        folder = self._model_folder()
+        folder.mkdir()
+        if hasattr(self._model, "save"):
+            self._model.save(folder)
+        else:
+            with (folder / _PICKLE).open("wb") as file:
+                pickle.dump(self._model, file, protocol=pickle.HIGHEST_PROTOCOL)
+        return {}
+
+    def _load(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        folder = self._model_folder()
+        if hasattr(self._model, "load"):
+            loaded = self._model.load(folder)
+            if isinstance(loaded, type(self._model)):  # a class method that returns the model
+                self._model = loaded
+        else:
+            with (folder / _PICKLE).open("rb") as file:
+                self._model = pickle.load(file)
+        return {}
+
+    def _predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        import pandas as pd
+
+        columns = self._test.read(request["test_bytes"])
+        features = as_block([columns[n] for n in self._features])
+        test = pd.DataFrame(features.T, columns=self._features, copy=False)
+        return dict(pack(self._model.predict(test)))
+
+    def _model_folder(self) -> Path:
+        return self._folder / "scratch" / "model"
+
+
+def _private(fd: int) -> int:
+    """A descriptor that programs started by the submission do not inherit."""
+    os.set_inheritable(fd, False)
+    return fd
+
+
+def _limit(memory_mib: int) -> None:
+    """Limits of the operating system on this process and, each for itself, its children."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_FSIZE, _MAX_FILE_BYTES)
+    _lower(resource.RLIMIT_DATA, memory_mib << 20)
+
+
+def _lower(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def _construct() -> Any:
+    """The submission's model, its class and methods checked first."""
+    from importlib import import_module
+
+    cls = getattr(import_module("model"), "Model", None)
+    if not inspect.isclass(cls):
+        raise SubmissionError(
+            "fit_failed", "model.py defines no class Model; add: class Model: with fit and predict"
+        )
+    _require_method(cls, "fit", "train")
+    _require_method(cls, "predict", "test")
+    if hasattr(cls, "save") != hasattr(cls, "load"):
+        raise SubmissionError("fit_failed", "Model has only one of save and load; define both or neither")
+    try:
+        inspect.signature(cls).bind()
+    except TypeError as error:
+        raise SubmissionError("fit_failed", f"Model() must work without arguments: {error}") from error
+    return cls()
+
+
+def _require_method(cls: type, name: str, argument: str) -> None:
+    method = getattr(cls, name, None)
+    if not callable(method):
+        raise SubmissionError("fit_failed", f"Model has no method {name}; add: def {name}(self, {argument})")
+    try:
+        inspect.signature(method).bind(None, None)
+    except TypeError as error:
+        found = f"def {name}{inspect.signature(method)}"
+        raise SubmissionError(
+            "fit_failed", f"{found}: must be def {name}(self, {argument}) ({error})"
+        ) from error
+
+
+def failure(error: BaseException, folder: Path) -> dict[str, Any]:
+    """Reply that tells what the submission raised; the whole traceback goes to the log."""
+    traceback.print_exception(error)
+    if isinstance(error, SubmissionError):
+        return {"status": error.status, "message": clean(error)}
+    status = "out_of_memory" if isinstance(error, MemoryError) else "exception"
+    return {"status": status, "message": clean(f"{type(error).__name__}: {error}{_where(error, folder)}")}
+
+
+def _where(error: BaseException, folder: Path) -> str:
+    """Last line of the submission's own code that the error went through."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(str(folder))]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -1,0 +1,393 @@
+"""The host's handle on one worker process: requests with a clock and a memory watch, and a sure end."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from numpy.typing import NDArray
+
+from fairuniverse.errors import InvalidDataError, StorageError, SubmissionError
+from fairuniverse.isolation.answers import clean
+from fairuniverse.isolation.backends import Backend, clean_environment
+from fairuniverse.isolation.guard import FOLDER_PREFIX, kill_below
+from fairuniverse.isolation.messages import receive, send
+from fairuniverse.isolation.shared import SharedTable
+from fairuniverse.submission import Submission, open_regular
+
+if TYPE_CHECKING:
+    from fairuniverse.config import LimitsConfig
+    from fairuniverse.events import Events
+    from fairuniverse.training import TrainingSpec
+
+_COMMAND = (sys.executable, "-P", "-m", "fairuniverse.isolation.worker")
+"""-P: a json.py in a submission must not take the place of Python's own before its code is wanted."""
+
+_WATCH_S = 0.1
+"""How often the memory of the process tree is looked at, seconds."""
+
+_LAST_WORDS_S = 5.0
+"""How long an ended process may take to be cleaned up, seconds."""
+
+MAX_MODEL_BYTES = 4 << 30
+"""Largest size of a saved model, bytes."""
+
+
+class OutputLog:
+    """What the workers of one submission print, up to a size; more is read and dropped.
+
+    Args:
+        path: File that is appended to.
+        max_bytes: Size at which it ends.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = 1 << 20) -> None:
+        self._path = path
+        self._room = max_bytes - (path.stat().st_size if path.exists() else 0)
+        self._lock = threading.Lock()
+
+    def follow(self, fd: int) -> threading.Thread:
+        """Copy everything from a pipe in the background until it is closed."""
+        thread = threading.Thread(target=self._copy, args=(fd,), daemon=True)
+        thread.start()
+        return thread
+
+    def _copy(self, fd: int) -> None:
+        with os.fdopen(fd, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(1 << 16):
+                with self._lock, suppress(OSError):  # a full disk must not stop the worker
+                    self._write(chunk)
+
+    def _write(self, chunk: bytes) -> None:
+        if self._room > 0:
+            with self._path.open("ab") as file:
+                file.write(chunk[: self._room])
+                self._room -= len(chunk)
+                if self._room <= 0:
+                    file.write(b"\n[more output was dropped]\n")
+
+
+def feature_columns(events: Events) -> dict[str, NDArray[Any]]:
+    """What a worker may see of events, column by column."""
+    return dict(zip(events.schema.names, events.features, strict=True))
+
+
+class SharedTraining:
+    """The training set as every worker of a run receives it.
+
+    Args:
+        events: Nominal weighted labelled events.
+        spec: What else the workers must know.
+    """
+
+    def __init__(self, events: Events, spec: TrainingSpec) -> None:
+        if events.weights is None or events.process is None:
+            raise InvalidDataError("training events need weights and process codes; these events lack them")
+        table = feature_columns(events) | {"weights": events.weights, "process": events.process}
+        if events.record is not None:
+            table |= dict(zip(events.schema.record_names, events.record, strict=True))
+        self.spec = spec
+        self.features = list(events.schema.names)
+        self.table = SharedTable(n_bytes=sum(c.nbytes for c in table.values()))
+        self.table.write(table)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.table.close()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A worker's reply and what it cost.
+
+    Attributes:
+        content: The reply, not to be trusted.
+        wall_time_s: Time from request to reply on the host's clock, seconds.
+        memory_mib: Largest memory of the process tree seen meanwhile, MiB.
+    """
+
+    content: Mapping[str, Any]
+    wall_time_s: float
+    memory_mib: float
+
+
+class Worker:
+    """One process of a submission.
+
+    A request that ends badly (time, memory, death, nonsense) raises `SubmissionError` and leaves the worker
+    with `is_usable` False: close it and start another.
+
+    Args:
+        submission: What to run.
+        training: The training set.
+        backend: How to start the process.
+        limits: What it may use.
+        log: Where its output goes.
+        stop: Once set, requests are given up.
+        n_threads: Threads that numerical libraries in it may use.
+    """
+
+    def __init__(
+        self,
+        submission: Submission,
+        training: SharedTraining,
+        *,
+        backend: Backend,
+        limits: LimitsConfig,
+        log: OutputLog,
+        stop: threading.Event,
+        n_threads: int = 1,
+    ) -> None:
+        self.is_usable = False
+        self._limits = limits
+        self._stop = stop
+        self._folder = _private_folder(submission)
+        self._test = SharedTable()
+        self._n_requests = 0
+        self._watched_at = self._memory_mib = self._peak_mib = 0.0
+        self._connection, theirs = socket.socketpair()
+        output, their_output = os.pipe()
+        self._reader = log.follow(output)
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            with theirs, os.fdopen(their_output, "wb"):
+                self._process = backend.start(
+                    [*_COMMAND, str(theirs.fileno()), str(self._folder)],
+                    folder=self._folder,
+                    environment=clean_environment(self._folder / "scratch", n_threads),
+                    fds=(theirs.fileno(), self._test.fd, training.table.fd),
+                    output=their_output,
+                )
+            self._start(training)
+        except BaseException:
+            self.close()
+            raise
+
+    def fit(self) -> Reply:
+        """Fit the model.
+
+        Raises:
+            SubmissionError: It failed; the status says how.
+        """
+        return self._demand({"op": "fit"}, self._limits.fit_timeout_s)
+
+    def save(self, folder: Path) -> None:
+        """Save the fitted model and copy its files, which the host never reads, to a new folder.
+
+        Raises:
+            SubmissionError: The model cannot be saved.
+            StorageError: The files cannot be copied.
+        """
+        self._demand({"op": "save"}, self._limits.fit_timeout_s)
+        copy_model(self._model_folder, folder)
+
+    def load(self, folder: Path) -> None:
+        """Load a model saved by another worker.
+
+        Raises:
+            SubmissionError: The model cannot be loaded.
+            StorageError: The files cannot be copied.
+        """
+        copy_model(folder, self._model_folder)
+        self._demand({"op": "load"}, self._limits.fit_timeout_s)
+
+    def show(self, test: SharedTable) -> None:
+        """Copy the features of one toy, shape (n_features, n_events), to where the worker sees them."""
+        self._test.copy(test)
+
+    def predict(self) -> Reply:
+        """Ask about the toy that was shown.
+
+        Raises:
+            SubmissionError: The worker did not survive it, or took too long.
+        """
+        return self._request({"op": "predict", "test_bytes": self._test.used}, self._limits.predict_timeout_s)
+
+    def close(self) -> None:
+        """End the process and everything it started, and remove its private folder."""
+        self._end()
+        self._reader.join(timeout=_LAST_WORDS_S)
+        self._connection.close()
+        self._test.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _model_folder(self) -> Path:
+        return self._folder / "scratch" / "model"
+
+    def _start(self, training: SharedTraining) -> None:
+        request = {
+            "op": "start",
+            "memory_mib": self._limits.memory_mib,
+            "features": training.features,
+            "test_fd": self._test.fd,
+            "train_fd": training.table.fd,
+            "train_bytes": training.table.used,
+            "training": training.spec.to_json(),
+        }
+        self._demand(request, self._limits.fit_timeout_s)
+
+    def _demand(self, request: Mapping[str, Any], timeout_s: float) -> Reply:
+        """Request that must succeed."""
+        reply = self._request(request, timeout_s)
+        if "status" in reply.content:
+            raise SubmissionError("fit_failed", clean(reply.content.get("message", "")))
+        return reply
+
+    def _request(self, request: Mapping[str, Any], timeout_s: float) -> Reply:
+        self._n_requests += 1
+        self.is_usable = False
+        start = time.perf_counter()
+        self._peak_mib = self._memory_mib
+        with suppress(OSError):  # a dead worker is found by the missing reply
+            send(self._connection, {"id": self._n_requests, **request})
+        self._wait(start, timeout_s, request["op"])
+        content = self._receive(max(start + timeout_s - time.perf_counter(), _WATCH_S))
+        wall_time_s = time.perf_counter() - start
+        if content.get("id") != self._n_requests:
+            raise SubmissionError(
+                "crashed", "a reply that nobody asked for: model.py must not write to the socket"
+            )
+        self._watch()
+        self.is_usable = True
+        return Reply(content, wall_time_s, self._peak_mib)
+
+    def _wait(self, start: float, timeout_s: float, operation: str) -> None:
+        """Wait until there is something to read, watching time, memory and life."""
+        while not select.select([self._connection], [], [], _WATCH_S)[0]:
+            self._watch()
+            if self._stop.is_set():
+                raise SubmissionError("missing", "the run was stopped")
+            if time.perf_counter() - start > timeout_s:
+                raise SubmissionError("timeout", f"{operation} took more than {timeout_s:g} s")
+            if self._running.poll() is not None:
+                raise self._obituary()
+
+    def _receive(self, timeout_s: float) -> dict[str, Any]:
+        self._connection.settimeout(timeout_s)
+        try:
+            content = receive(self._connection)
+        except TimeoutError as error:
+            raise SubmissionError("timeout", "half a reply, and then nothing") from error
+        if content is None:
+            raise self._obituary()
+        return content
+
+    def _watch(self) -> None:
+        """Look at the memory of the process tree, not more often than every `_WATCH_S`."""
+        now = time.perf_counter()
+        if now - self._watched_at < _WATCH_S:
+            return
+        self._watched_at = now
+        self._memory_mib = _tree_memory_mib(self._running.pid)
+        self._peak_mib = max(self._peak_mib, self._memory_mib)
+        limit = self._limits.memory_mib
+        if self._memory_mib > limit:
+            raise SubmissionError(
+                "out_of_memory", f"{self._memory_mib:.0f} MiB used, at most {limit} MiB are allowed"
+            )
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def _obituary(self) -> SubmissionError:
+        """What the exit code of a dead worker says."""
+        try:
+            code = self._running.wait(_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            return SubmissionError("crashed", "the worker process closed its connection")
+        if code > 128:
+            name = signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else code - 128
+            return SubmissionError("crashed", f"the worker process was killed by signal {name}")
+        return SubmissionError("crashed", f"the worker process ended with exit code {code}")
+
+    def _end(self) -> None:
+        """Ask the guard to kill everything; if it does not answer, do it from here."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            kill_below(self._process.pid)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def copy_model(source: Path, destination: Path) -> None:
+    """Copy the regular files of a saved model into a new folder, which appears only when complete.
+
+    Raises:
+        SubmissionError: A link or special file among them, or more than `MAX_MODEL_BYTES`.
+        StorageError: No room, or no permission.
+    """
+    room, partial = MAX_MODEL_BYTES, destination.with_name(destination.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        for folder, _, names in os.walk(source):
+            for name in names:
+                file = Path(folder) / name
+                room -= _copy_file(file, partial / file.relative_to(source), room)
+        partial.rename(destination)
+    except OSError as error:
+        raise StorageError(
+            f"cannot copy the saved model to {destination}: {error}; free space or change it"
+        ) from error
+
+
+def _copy_file(source: Path, destination: Path, room: int) -> int:
+    try:
+        opened = open_regular(source)
+    except OSError as error:
+        raise SubmissionError(
+            "fit_failed", f"saved model: {source.name} is not a regular file ({error})"
+        ) from error
+    with opened as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > room:
+            raise SubmissionError("fit_failed", f"the saved model is larger than {MAX_MODEL_BYTES >> 20} MiB")
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with destination.open("wb") as out:
+            shutil.copyfileobj(file, out)
+    return size
+
+
+def _private_folder(submission: Submission) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX)).resolve()
+    try:
+        submission.unpack(folder / "submission")
+        (folder / "scratch").mkdir()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def _tree_memory_mib(pid: int) -> float:
+    """Proportional memory of a process and all below it, MiB; shared pages count once between their users."""
+    total = 0
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                memory = process.memory_full_info()
+                total += getattr(memory, "pss", memory.rss)
+    return total / (1 << 20)

@@ -1,0 +1,524 @@
+"""Running a submission on a benchmark: fit once, answer every toy, leave a run folder that can be resumed.
+
+The host draws toys ahead of the workers and writes what they answer. It alone knows truths, and toys come in
+an order that says nothing about them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from fairuniverse._version import __version__
+from fairuniverse.errors import SubmissionError
+from fairuniverse.isolation.answers import Answer, check
+from fairuniverse.isolation.backends import Backend
+from fairuniverse.isolation.process import OutputLog, Reply, SharedTraining, Worker, feature_columns
+from fairuniverse.isolation.shared import SharedTable
+from fairuniverse.seeding import generator
+from fairuniverse.store import RunStore, prefixed, read_results
+from fairuniverse.submission import Submission
+from fairuniverse.training import TrainingSpec, locate, training_seed
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from fairuniverse.config import BenchmarkConfig
+    from fairuniverse.events import Events
+    from fairuniverse.protocols import Simulator
+    from fairuniverse.pseudo_experiments import PseudoExperiments, Truth
+    from fairuniverse.results import Results
+
+PART_TOYS = 25
+"""Toys after which a part is written."""
+
+PART_S = 10.0
+"""Time after which a part is written, seconds."""
+
+MAX_DEATHS = 5
+"""Deaths of workers in a row after which the remaining toys are not tried any more."""
+
+_N_STAGED = 2
+"""Toys in the host's memory: one is handed over while the next is drawn."""
+
+_LIBRARIES = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "xgboost",
+    "xgboost-cpu",
+    "scikit-learn",
+    "iminuit",
+    "torch",
+)
+
+
+class Benchmark(Protocol):
+    """What the runner asks of a benchmark; everything is made when first needed."""
+
+    @property
+    def config(self) -> BenchmarkConfig:
+        """Its configuration."""
+        ...
+
+    @property
+    def simulator(self) -> Simulator:
+        """The world."""
+        ...
+
+    @property
+    def training_events(self) -> Events:
+        """Nominal weighted labelled events to learn from."""
+        ...
+
+    @property
+    def pseudo_experiments(self) -> PseudoExperiments:
+        """The toys."""
+        ...
+
+
+def run_submission(
+    benchmark: Benchmark,
+    submission: Submission,
+    run_folder: str | Path,
+    *,
+    backend: Backend,
+    n_workers: int = 1,
+    n_threads: int | None = None,
+) -> Results:
+    """Fit a submission, let it answer every toy, and read the results back from the run folder.
+
+    A run that was interrupted, in whatever way, goes on where it was. The answers do not depend on the number
+    of workers, provided that the submission's answer to one toy does not depend on the toys before.
+
+    Args:
+        benchmark: What to measure.
+        submission: What measures it.
+        run_folder: Where results go; one folder per submission.
+        backend: How the submission's processes are isolated.
+        n_workers: Processes that answer toys at the same time, each with one thread.
+        n_threads: Threads for drawing toys and for the fit; all cores by default.
+
+    Raises:
+        InvalidDataError: The run folder belongs to another benchmark or submission.
+        StorageError: The run folder cannot be written; what is finished is kept.
+        IsolationError: The worker cannot be started as safely as asked.
+    """
+    identity = {"benchmark_digest": benchmark.config.digest(), "submission_digest": submission.digest}
+    with RunStore(run_folder, identity) as store, _ending_on_sigterm():
+        toys = _in_random_order(benchmark, store.finished())
+        if toys or "finished" not in store.manifest:
+            run = _Run(benchmark, submission, store, backend, n_workers, n_threads or _n_cores())
+            run.record_start()
+            run.answer(toys)
+            store.update(finished=_now())
+        return read_results(store.folder)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A fitted model: in a folder, or alive in one worker that must not be lost."""
+
+    folder: Path | None
+    worker: Worker | None
+
+
+class _Run:
+    """One session of a run: its workers and its bookkeeping."""
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        submission: Submission,
+        store: RunStore,
+        backend: Backend,
+        n_workers: int,
+        n_threads: int,
+    ) -> None:
+        self.benchmark = benchmark
+        self.submission = submission
+        self.store = store
+        self.backend = backend
+        self.n_workers = n_workers
+        self.n_threads = n_threads
+        self.log = OutputLog(store.log_path)
+        self.stop = threading.Event()
+
+    def record_start(self) -> None:
+        """Write the manifest and the truths."""
+        self.store.write_truths(self.benchmark.pseudo_experiments.truths())
+        sessions = [
+            *self.store.manifest.get("sessions", []),
+            {"started": _now(), "n_workers": self.n_workers},
+        ]
+        self.store.update(**_provenance(self.benchmark, self.submission, self.backend), sessions=sessions)
+
+    def answer(self, toys: Sequence[Truth]) -> None:
+        """Fit if need be and answer these toys."""
+        if not toys:
+            return
+        training = SharedTraining(self.benchmark.training_events, _training_spec(self.benchmark))
+        try:
+            with _progress(self.benchmark, self.submission, len(toys)) as bar:
+                self._answer(toys, training, bar)
+        finally:
+            training.close()
+
+    def _answer(self, toys: Sequence[Truth], training: SharedTraining, bar: tqdm[NoReturn]) -> None:
+        try:
+            fitted = self._fitted(training)
+        except SubmissionError as error:
+            failure = Answer("fit_failed", str(error))
+            self.store.update(fit={"status": "fit_failed", "message": str(error)})
+            self.store.write_part([_row(self.submission, _Staged(t), failure, None) for t in toys])
+            return
+        _Crew(self, training, fitted, toys).work(bar)
+
+    def start_worker(self, training: SharedTraining, folder: Path | None, n_threads: int = 1) -> Worker:
+        """A worker with the fitted model, loaded from a folder or, without one, fitted again."""
+        worker = self._new_worker(training, n_threads)
+        try:
+            if folder is None:
+                worker.fit()
+            else:
+                worker.load(folder)
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    def _new_worker(self, training: SharedTraining, n_threads: int) -> Worker:
+        return Worker(
+            self.submission,
+            training,
+            backend=self.backend,
+            limits=self.benchmark.config.limits,
+            log=self.log,
+            stop=self.stop,
+            n_threads=n_threads,
+        )
+
+    def _fitted(self, training: SharedTraining) -> _Fitted:
+        """The fitted model: that of an earlier session, or a new one."""
+        folder = self.store.model_folder
+        return _Fitted(folder, None) if folder.is_dir() else self._fit(training)
+
+    def _fit(self, training: SharedTraining) -> _Fitted:
+        """Fit, save, and load again in a new process.
+
+        Toys are always answered by a model that was loaded, so that any number of workers, and a resumed run,
+        give the same answers. A model that cannot be saved and loaded stays in the process that fitted it.
+        """
+        with ExitStack() as stack:
+            fitter = self._new_worker(training, self.n_threads)
+            stack.callback(fitter.close)
+            reply = fitter.fit()
+            fit = {"status": "ok", "wall_time_s": reply.wall_time_s, "memory_mib": reply.memory_mib}
+            try:
+                worker = self._saved_and_loaded(fitter, training)
+            except SubmissionError as error:
+                self.store.update(fit={**fit, "is_saved": False, "message": str(error)})
+                if not fitter.is_usable:
+                    return _Fitted(None, None)
+                stack.pop_all()
+                return _Fitted(None, fitter)
+            self.store.update(fit={**fit, "is_saved": True, "message": ""})
+            return _Fitted(self.store.model_folder, worker)
+
+    def _saved_and_loaded(self, fitter: Worker, training: SharedTraining) -> Worker:
+        """A worker with the saved model; the run folder keeps the model only if it can be loaded."""
+        candidate = self.store.candidate_folder
+        fitter.save(candidate)
+        worker = self.start_worker(training, candidate)
+        candidate.rename(self.store.model_folder)
+        return worker
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """A toy on its way to a worker; without events if it is not to be tried."""
+
+    truth: Truth
+    n_events: int = 0
+    events: SharedTable | None = None
+
+
+class _Patience:
+    """Counts deaths in a row over all workers."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_deaths = 0
+        self._last: SubmissionError | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether trying on would be a waste."""
+        return self._n_deaths >= MAX_DEATHS
+
+    def note(self, death: SubmissionError | None) -> None:
+        """Note how a toy ended: with a death, or None for an answer of whatever kind."""
+        with self._lock:
+            if not self.is_lost:
+                self._n_deaths = self._n_deaths + 1 if death else 0
+                self._last = death
+
+    def verdict(self) -> Answer:
+        """What is recorded for a toy that is not tried."""
+        assert self._last is not None
+        return Answer(
+            _status(self._last), f"not tried after {MAX_DEATHS} deaths in a row, the last: {self._last}"
+        )
+
+
+class _Crew:
+    """One thread that draws toys, one per worker that hands them over, and the main thread that writes."""
+
+    def __init__(self, run: _Run, training: SharedTraining, fitted: _Fitted, toys: Sequence[Truth]) -> None:
+        self._run = run
+        self._toys = toys
+        self._free: queue.Queue[SharedTable] = queue.Queue()
+        self._staged: queue.Queue[_Staged | None] = queue.Queue()
+        self._rows: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
+        self._patience = _Patience()
+        n_lanes = min(run.n_workers, len(toys)) if fitted.folder else 1
+        workers = [fitted.worker, *[None] * (n_lanes - 1)]
+        start = partial(run.start_worker, training, fitted.folder)
+        self._lanes = [_Lane(w, start, self._patience) for w in workers]
+
+    def work(self, bar: tqdm[NoReturn]) -> None:
+        """Answer all toys; on any error, the rows there are are written and every thread is ended."""
+        blocks = [SharedTable() for _ in range(_N_STAGED)]
+        threads = [threading.Thread(target=self._draw)]
+        threads += [threading.Thread(target=self._hand_over, args=(lane,)) for lane in self._lanes]
+        for block in blocks:
+            self._free.put(block)
+        for thread in threads:
+            thread.start()
+        try:
+            self._collect(bar)
+        finally:
+            self._run.stop.set()
+            self._free.put(blocks[0])  # wakes the drawing thread
+            for thread in threads:
+                thread.join()
+            for block in blocks:
+                block.close()
+
+    def _collect(self, bar: tqdm[NoReturn]) -> None:
+        """Write rows as they come, in parts."""
+        rows: list[dict[str, Any]] = []
+        written_at = time.monotonic()
+        try:
+            for _ in self._toys:
+                row = self._rows.get()
+                if isinstance(row, BaseException):
+                    raise row
+                rows.append(row)
+                bar.update()
+                if len(rows) >= PART_TOYS or time.monotonic() - written_at > PART_S:
+                    self._run.store.write_part(rows)
+                    rows, written_at = [], time.monotonic()
+        finally:
+            if rows:
+                self._run.store.write_part(rows)
+
+    def _draw(self) -> None:
+        """Draw toys ahead of the workers, as far as there is room."""
+        try:
+            for truth in self._toys:
+                toy = _Staged(truth) if self._patience.is_lost else self._drawn(truth)
+                if self._run.stop.is_set():
+                    break
+                self._staged.put(toy)
+        except BaseException as error:
+            self._rows.put(error)
+        finally:
+            for _ in self._lanes:
+                self._staged.put(None)
+
+    def _drawn(self, truth: Truth) -> _Staged:
+        block = self._free.get()
+        if self._run.stop.is_set():
+            return _Staged(truth)
+        events = self._run.benchmark.pseudo_experiments.draw(truth, n_threads=self._run.n_threads).events
+        block.write(feature_columns(events))
+        return _Staged(truth, len(events), block)
+
+    def _hand_over(self, lane: _Lane) -> None:
+        """Give toys to one lane until there are none."""
+        try:
+            while (toy := self._staged.get()) is not None:
+                answer, reply = lane.ask(toy.events, self._free.put)
+                if self._run.stop.is_set():  # the answer may be the death that stopping caused
+                    break
+                self._rows.put(_row(self._run.submission, toy, answer, reply))
+        except BaseException as error:
+            self._rows.put(error)
+        finally:
+            lane.close()
+
+
+class _Lane:
+    """One worker, replaced whenever it dies.
+
+    Args:
+        worker: A worker ready to be asked; None to start one at the first toy.
+        start: Starts a worker.
+        patience: Shared by all lanes.
+    """
+
+    def __init__(self, worker: Worker | None, start: Callable[[], Worker], patience: _Patience) -> None:
+        self._worker = worker
+        self._start = start
+        self._patience = patience
+
+    def ask(
+        self, events: SharedTable | None, release: Callable[[SharedTable], None]
+    ) -> tuple[Answer, Reply | None]:
+        """Answer about one toy; `release` is told when its events are no longer needed."""
+        if events is None:
+            return self._patience.verdict(), None
+        try:
+            if self._patience.is_lost:
+                return self._patience.verdict(), None
+            self._worker = self._worker or self._start()
+            self._worker.show(events)
+        except SubmissionError as death:
+            return self._bury(death), None
+        finally:
+            release(events)
+        return self._predict(self._worker)
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker:
+            self._worker.close()
+            self._worker = None
+
+    def _predict(self, worker: Worker) -> tuple[Answer, Reply | None]:
+        try:
+            reply = worker.predict()
+        except SubmissionError as death:
+            return self._bury(death), None
+        self._patience.note(None)
+        return check(reply.content), reply
+
+    def _bury(self, death: SubmissionError) -> Answer:
+        self.close()
+        self._patience.note(death)
+        return Answer(_status(death), str(death))
+
+
+def _status(death: SubmissionError) -> str:
+    """Status of a toy whose worker died; one that could not start again has "crashed", too."""
+    return "crashed" if death.status == "fit_failed" else death.status
+
+
+def _row(submission: Submission, toy: _Staged, answer: Answer, reply: Reply | None) -> dict[str, Any]:
+    """Row of the results table."""
+    return {
+        "submission": submission.name,
+        "i_mu": toy.truth.i_mu,
+        "i_toy": toy.truth.i_toy,
+        "mu_true": toy.truth.mu,
+        **vars(answer),
+        "n_events": toy.n_events,
+        "wall_time_s": reply.wall_time_s if reply else math.nan,
+        "memory_mib": reply.memory_mib if reply else math.nan,
+        **prefixed(toy.truth.nuisances),
+    }
+
+
+def _in_random_order(benchmark: Benchmark, finished: set[tuple[int, int]]) -> list[Truth]:
+    """Toys without a row, in an order from a stream of its own."""
+    truths = benchmark.pseudo_experiments.truths()
+    order = generator(benchmark.config.seed, "order of presentation").permutation(len(truths))
+    return [truths[i] for i in order if (truths[i].i_mu, truths[i].i_toy) not in finished]
+
+
+def _training_spec(benchmark: Benchmark) -> TrainingSpec:
+    config = benchmark.config
+    return TrainingSpec(
+        simulator=locate(benchmark.simulator),
+        options=config.simulator.options,
+        seed=training_seed(config.seed),
+        nuisances=config.nuisances,
+        mu_range=config.mu_range,
+        confidence_level=config.confidence_level,
+    )
+
+
+def _provenance(benchmark: Benchmark, submission: Submission, backend: Backend) -> dict[str, Any]:
+    """Entries of the manifest that say what was run, and where."""
+    config = benchmark.config
+    return {
+        "benchmark": {"name": config.name, "version": config.version, "config": config.to_dict()},
+        "mu_range": list(config.mu_range),
+        "confidence_level": config.confidence_level,
+        "n_mu": benchmark.pseudo_experiments.n_mu,
+        "n_toys": benchmark.pseudo_experiments.n_toys,
+        "submission": {"name": submission.name, "digest": submission.digest},
+        "isolation": {"backend": backend.name, "is_isolated": backend.is_isolated},
+        "versions": _versions(),
+        "machine": {"platform": platform.platform(), "n_cores": _n_cores(), "processor": platform.machine()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"fairuniverse": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _progress(benchmark: Benchmark, submission: Submission, n_todo: int) -> tqdm[NoReturn]:
+    """Progress over all toys on standard error, where that is a terminal."""
+    from tqdm import tqdm
+
+    total = len(benchmark.pseudo_experiments)
+    return tqdm(
+        total=total, initial=total - n_todo, desc=submission.name, unit=" toys", delay=2, disable=None
+    )
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the run in order, as Ctrl-C does, where nobody else handles it."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)

@@ -1,0 +1,322 @@
+"""Run folders: what a run leaves on disk, written so that nothing finished is ever lost.
+
+Layout of a run folder (one per submission)::
+
+    manifest.json     benchmark, submission, limits, isolation, versions, machine, times
+    truths.parquet    the true mu and nuisance values of every toy
+    parts/*.parquet   rows of the results table, some toys each
+    model/            the fitted model as the submission saved it
+    worker.log        what the submission printed (at most 1 MiB)
+
+Files appear complete or not at all: they are written under another name, flushed to the disk and renamed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from fairuniverse.errors import InvalidDataError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fairuniverse.pseudo_experiments import Truth
+    from fairuniverse.results import Results
+
+FORMAT = 1
+"""Version of the layout."""
+
+_KEY = ["i_mu", "i_toy"]
+
+
+class RunStore:
+    """One run folder, open for writing by this process only.
+
+    Args:
+        folder: The run folder; made if it does not exist.
+        identity: What must be the same for a run to be resumed: entries of the manifest.
+
+    Raises:
+        InvalidDataError: The folder belongs to another benchmark or submission.
+        StorageError: The folder cannot be written, or another process is writing to it.
+    """
+
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
+        self.folder = Path(folder).resolve()
+        with _storage(self.folder):
+            (self.folder / "parts").mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.folder)
+        try:
+            self.manifest = self._open_manifest(identity)
+            with _storage(self.folder):
+                _remove_unfinished(self.folder)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes write to the folder."""
+        self._lock.close()
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the fitted model is, once there is one."""
+        return self.folder / "model"
+
+    @property
+    def candidate_folder(self) -> Path:
+        """Where a fitted model is until it is known that it can be loaded."""
+        return self.folder / "model.candidate"
+
+    @property
+    def log_path(self) -> Path:
+        """Where the output of the submission goes."""
+        return self.folder / "worker.log"
+
+    def update(self, **entries: Any) -> None:
+        """Set entries of the manifest.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        self.manifest = {**self.manifest, **entries}
+        content = json.dumps(self.manifest, indent=2, default=str) + "\n"
+        with _storage(self.folder), _appearing(self.folder / "manifest.json") as file:
+            file.write(content.encode())
+
+    def write_truths(self, truths: Sequence[Truth]) -> None:
+        """Record the truth of every toy, so that toys without an answer are known, too."""
+        rows = [{"i_mu": t.i_mu, "i_toy": t.i_toy, "mu_true": t.mu, **prefixed(t.nuisances)} for t in truths]
+        self._write_table(self.folder / "truths.parquet", rows)
+
+    def write_part(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record finished toys.
+
+        Raises:
+            StorageError: They cannot be written; what was written before is intact.
+        """
+        taken = [int(p.stem.removeprefix("part-")) for p in (self.folder / "parts").glob("part-*.parquet")]
+        self._write_table(self.folder / "parts" / f"part-{max(taken, default=-1) + 1:06d}.parquet", rows)
+
+    def finished(self) -> set[tuple[int, int]]:
+        """Keys (i_mu, i_toy) of the toys that have a row."""
+        table = read_parts(self.folder)
+        return set() if table is None else set(table[_KEY].itertuples(index=False, name=None))
+
+    def _write_table(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pylist([dict(r) for r in rows])
+        with _storage(self.folder), _appearing(path) as file:
+            pq.write_table(table, file)
+
+    def _open_manifest(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            return {"format": FORMAT, **identity}
+        manifest = read_manifest(self.folder)
+        for key, value in identity.items():
+            if manifest.get(key) != value:
+                raise InvalidDataError(
+                    f"{self.folder} holds a run of another {key.replace('_', ' ')} ({manifest.get(key)}, "
+                    f"now {value}): give a new run folder, or delete this one"
+                )
+        return manifest
+
+
+def prefixed(nuisances: Mapping[str, float]) -> dict[str, float]:
+    """Nuisance values under their column names in the results table."""
+    from fairuniverse.results import NUISANCE_PREFIX
+
+    return {f"{NUISANCE_PREFIX}{name}": float(value) for name, value in nuisances.items()}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Manifest of a run folder.
+
+    Raises:
+        StorageError: There is none, or it is damaged.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read {path} ({error}): is {folder} a run folder?") from error
+    if manifest.get("format") != FORMAT:
+        raise StorageError(f"{path} has format {manifest.get('format')}; this version reads {FORMAT}")
+    return manifest
+
+
+def read_parts(folder: Path) -> pd.DataFrame | None:
+    """Rows of all finished toys, in the order they were written; None if there are none.
+
+    Raises:
+        StorageError: A part is damaged.
+    """
+    import pandas as pd
+
+    parts = [_read_table(p) for p in sorted((folder / "parts").glob("part-*.parquet"))]
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def find_runs(path: str | Path) -> list[Path]:
+    """Run folders at a path: itself, or those directly below it.
+
+    Raises:
+        StorageError: There is none.
+    """
+    path = Path(path)
+    if (path / "manifest.json").is_file():
+        return [path]
+    runs = sorted(p.parent for p in path.glob("*/manifest.json"))
+    if not runs:
+        raise StorageError(f"no run at {path}: expected a folder with manifest.json, or folders of that kind")
+    return runs
+
+
+def read_results(paths: str | Path | Sequence[str | Path]) -> Results:
+    """Results of run folders as one table, sorted by submission, i_mu and i_toy.
+
+    Toys without an answer have a row of status "missing". Where two runs have a submission of the same name,
+    the names of the run folders are added.
+
+    Args:
+        paths: A run folder, a folder of run folders, or several of these.
+
+    Raises:
+        StorageError: There is no run, or a file is damaged.
+        InvalidDataError: The runs are of different benchmarks.
+    """
+    import pandas as pd
+
+    from fairuniverse.results import Results
+
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    folders = [f for p in given for f in find_runs(p)]
+    manifests = [read_manifest(f) for f in folders]
+    _require_one_benchmark(folders, manifests)
+    names = _distinct_names(folders, manifests)
+    tables = [read_run(f).assign(submission=n) for f, n in zip(folders, names, strict=True)]
+    first = manifests[0]
+    return Results(
+        pd.concat(tables, ignore_index=True).astype({"submission": "object"}),
+        (float(first["mu_range"][0]), float(first["mu_range"][1])),
+        float(first["confidence_level"]),
+        first if len(folders) == 1 else _joint(names, manifests),
+    )
+
+
+def read_run(folder: Path) -> pd.DataFrame:
+    """Results table of one run folder, with a row for every toy of the benchmark."""
+    from fairuniverse.results import COLUMNS
+
+    truths, answers = _read_table(folder / "truths.parquet"), read_parts(folder)
+    table = truths if answers is None else _merged(truths, answers)
+    table = table.reindex(columns=[*COLUMNS, *(c for c in truths if c not in COLUMNS)])
+    table["status"] = table["status"].astype("object").where(table["status"].notna(), "missing")
+    for column, empty in (("message", ""), ("submission", ""), ("n_events", 0)):
+        table[column] = table[column].astype("object").where(table[column].notna(), empty)
+    return table.astype(dict(COLUMNS)).sort_values(_KEY, ignore_index=True)
+
+
+def _merged(truths: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    answered = answers.drop(columns=[c for c in truths if c not in _KEY], errors="ignore")
+    return truths.merge(answered, on=_KEY, how="left", validate="one_to_one")
+
+
+def _joint(names: Sequence[str], manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Entries in which all manifests agree, and each whole manifest under ``runs``."""
+    first, *others = manifests
+    shared = {k: v for k, v in first.items() if all(m.get(k) == v for m in others)}
+    return {**shared, "runs": dict(zip(names, manifests, strict=True))}
+
+
+def _require_one_benchmark(folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> None:
+    for folder, manifest in zip(folders, manifests, strict=True):
+        if manifest["benchmark_digest"] != manifests[0]["benchmark_digest"]:
+            raise InvalidDataError(
+                f"{folders[0]} and {folder} are runs of different benchmarks: read them apart"
+            )
+
+
+def _distinct_names(folders: Sequence[Path], manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = [str(m["submission"]["name"]) for m in manifests]
+    return [f"{n} [{f.name}]" if names.count(n) > 1 else n for f, n in zip(folders, names, strict=True)]
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table: pd.DataFrame = pq.read_table(path).to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StorageError(
+            f"cannot read {path} ({error}): if it is damaged, delete it and run again; its toys are made anew"
+        ) from error
+    return table
+
+
+@contextmanager
+def _storage(folder: Path) -> Iterator[None]:
+    """Turn what the operating system says into what to do."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder} ({error.strerror or error}): free space, get permission, or give "
+            "another run folder; what is finished is kept, and the same command goes on from there"
+        ) from error
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name when it is complete and on the disk."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for leftover in (*folder.glob(".*.unfinished"), *folder.glob("parts/.*.unfinished")):
+        leftover.unlink()
+    for leftover in folder.glob("model.*"):
+        shutil.rmtree(leftover)
+
+
+def _lock(folder: Path) -> IO[bytes]:
+    file = (folder / ".lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise StorageError(
+            f"another process is writing to {folder}: wait for it, or give another run folder"
+        ) from error
+    except OSError:
+        pass  # a file system without locks
+    return file
