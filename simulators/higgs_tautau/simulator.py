@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal, get_args
@@ -64,7 +64,13 @@ class HiggsTauTau:
         return self._nuisances
 
     def generate(
-        self, n_events: Mapping[str, int], *, seed: int, purpose: str = "simulate", n_threads: int = 1
+        self,
+        n_events: Mapping[str, int],
+        *,
+        seed: int,
+        purpose: str = "simulate",
+        n_threads: int = 1,
+        progress: Callable[[int], object] | None = None,
     ) -> Events:
         """Nominal weighted events, before the 26 GeV selection that follows the nuisances.
 
@@ -73,6 +79,7 @@ class HiggsTauTau:
             seed: Seed of the benchmark.
             purpose: What the events are for; other purposes give independent events.
             n_threads: Threads to use; the bytes do not depend on it.
+            progress: Called with the number of events that were just finished, from any thread.
 
         Returns:
             Events with record; the weights of a process are equal and sum to its expected yield.
@@ -84,11 +91,11 @@ class HiggsTauTau:
 
         counts = self._counts(n_events)
         named = list(zip(PROCESS_NAMES, counts, strict=True))
-        record = generate_records(named, seed=seed, purpose=purpose, n_threads=n_threads)
+        record = generate_records(named, seed=seed, purpose=purpose, n_threads=n_threads, progress=progress)
         weights = [p.expected_yield / n if n else 0.0 for p, n in zip(self._processes, counts, strict=True)]
         return Events(
             SCHEMA,
-            nominal_features(record),
+            nominal_features(record, n_threads),
             np.repeat(weights, counts),
             np.repeat(np.arange(len(counts), dtype=np.uint8), counts),
             PROCESS_NAMES,
@@ -104,11 +111,28 @@ class HiggsTauTau:
             InvalidDataError: An unknown nuisance, a value out of range, or events without the record that
                 ``"detector"`` systematics need.
         """
-        from .systematics import shift_events
+        return self.shift_with_rows(events, nuisances, streams=streams, n_threads=n_threads)[0]
 
-        values = complete(self._nuisances, nuisances)
-        key = streams.key("soft_met")
-        return shift_events(events, values, mode=self.systematics, noise_key=key, n_threads=n_threads)
+    def shift_with_rows(
+        self,
+        events: Events,
+        nuisances: Mapping[str, float],
+        *,
+        streams: Streams,
+        noise: NDArray[np.float64] | None = None,
+        n_threads: int = 1,
+    ) -> tuple[Events, NDArray[np.int64]]:
+        """As `shift`, with the input row of every surviving event; `noise` replaces the random soft noise."""
+        from .systematics import shift_with_rows
+
+        return shift_with_rows(
+            events,
+            complete(self._nuisances, nuisances),
+            mode=self.systematics,
+            noise_key=streams.key("soft_met"),
+            noise=noise,
+            n_threads=n_threads,
+        )
 
     def pool_sampler(self, pool: Events) -> Sampler:
         """Pseudo-experiments drawn with replacement from a pool of weighted nominal events."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -56,7 +56,12 @@ def generate_block(
 
 
 def generate_records(
-    n_events: Sequence[tuple[str, int]], *, seed: int, purpose: str = "simulate", n_threads: int = 1
+    n_events: Sequence[tuple[str, int]],
+    *,
+    seed: int,
+    purpose: str = "simulate",
+    n_threads: int = 1,
+    progress: Callable[[int], object] | None = None,
 ) -> NDArray[np.float32]:
     """Records of several processes, one after the other, in blocks of `BLOCK_EVENTS` shared among threads.
 
@@ -76,8 +81,14 @@ def generate_records(
             tasks.append((out, start + first, size, process, seed, purpose, block))
         start += n
     with ThreadPoolExecutor(n_threads) as pool:
-        for future in [pool.submit(_fill, *task) for task in tasks]:
-            future.result()
+        try:
+            for future, task in [(pool.submit(_fill, *task), task) for task in tasks]:
+                future.result()
+                if progress is not None:
+                    progress(task[2])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # an interrupt need not wait for blocks not yet begun
+            raise
     return out
 
 
