@@ -1,6 +1,5 @@
 """Scores, one per file: each a function of the results table of one submission."""
 
 from .card import SCORES, ScoreCard, score_card
-from .program import score_folders
 
-__all__ = ["SCORES", "ScoreCard", "score_card", "score_folders"]
+__all__ = ["SCORES", "ScoreCard", "score_card"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -92,9 +91,10 @@ class ScoreCard:
             raise InvalidDataError(f"no score {name!r}; there are {', '.join(self.scores)}")
         return self.scores[name]
 
-    def to_json(self) -> str:
-        """Everything as strict JSON: null stands for a number that does not exist."""
-        return json.dumps(_plain(asdict(self)), allow_nan=False, indent=2)
+    def to_json(self) -> dict[str, Any]:
+        """Everything in the types of strict JSON: None stands for a number that does not exist."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
 
     def to_flat(self) -> dict[str, float]:
         """Names and finite numbers for ``scores.json``: scores, errors as ``<name>_error``, n_toys, n_sets.
@@ -216,9 +216,10 @@ def pdg_round(value: float, error: float | None = None) -> str:
         return f"{value:.4g}"
     exponent = math.floor(math.log10(error))
     leading = round(error / 10.0 ** (exponent - 2))
-    n_digits = 1 if 355 <= leading < 950 else 2
-    # From 950 on the error becomes 1000: its first digit moves up by one.
-    decimals = n_digits - 1 - exponent - (leading >= 950)
+    if leading >= 950:
+        exponent += 1
+        error = 10.0**exponent
+    decimals = (0 if 355 <= leading < 950 else 1) - exponent
     if decimals < 0:
         return f"{round(value, decimals):.0f} ± {round(error, decimals):.0f}"
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"

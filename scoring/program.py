@@ -1,7 +1,7 @@
 """The scoring program of containers and platforms: two folders in, ``scores.json`` and a page out.
 
-``python -m fairuniverse.scoring.program PREDICTIONS REFERENCE OUTPUT`` needs no network, no home folder, and
-writes nowhere but in OUTPUT.
+``python -m fairuniverse.scoring.program PREDICTIONS REFERENCE OUTPUT`` scores the official layout; it needs
+no network, no home folder, and writes nowhere but in OUTPUT. Run folders are for ``fairuniverse score``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_predictions(predictions: Path, reference: Path | None, read_run: Reader
     Args:
         predictions: Folder with a run of ours (it holds ``manifest.json``) or ``result_{set}.json`` files.
         reference: Folder with the settings; None to use the truth in the run folder.
-        read_run: Reader of run folders; the package's own by default.
+        read_run: Reader of run folders; None to accept the official layout only.
 
     Raises:
         StorageError: A folder does not exist or cannot be read.
@@ -45,7 +45,9 @@ def read_predictions(predictions: Path, reference: Path | None, read_run: Reader
     if not predictions.is_dir():
         raise StorageError(f"there is no folder of predictions {predictions}")
     if (predictions / MANIFEST).is_file():
-        results = (read_run or _read_run)(predictions)
+        if read_run is None:
+            raise StorageError(f"{predictions} is a run folder: score it with the command fairuniverse score")
+        results = read_run(predictions)
         return results if reference is None else with_truth(results, read_truth(reference))
     if reference is None:
         raise StorageError(f"{predictions} has no {MANIFEST}: the official layout needs a reference folder")
@@ -105,7 +107,7 @@ def plain_page(card: ScoreCard) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of the container; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m fairuniverse.scoring.program", description=__doc__)
-    parser.add_argument("predictions", type=Path, help="run folder, or result_{set}.json files")
+    parser.add_argument("predictions", type=Path, help="folder with result_{set}.json files")
     parser.add_argument("reference", type=Path, help="folder with test_settings.json or settings/data.json")
     parser.add_argument("output", type=Path, help="folder for scores.json and detailed_results.html")
     folders = parser.parse_args(arguments)
@@ -116,13 +118,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     sys.stdout.write(card.render())
     return 0
-
-
-def _read_run(folder: Path) -> Results:
-    # Not at import: the official layout is scored without the machinery of runs.
-    from fairuniverse.store import read_results
-
-    return read_results(folder)
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from fairuniverse.scoring import score_folders
+from fairuniverse.scoring.program import score_folders
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scoring"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
