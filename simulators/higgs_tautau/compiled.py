@@ -23,7 +23,7 @@ INSTRUCTION_SETS = ("avx512", "avx2", "base")
 """Implementations, fastest first."""
 
 MODES = ("detector", "posthoc", "official")
-"""How energy scales act (see `fairuniverse.simulators.higgs_tautau.systematics`), by their number in the kernel."""
+"""How energy scales act (see `systematics`), by their number in the kernel."""
 
 
 class Shift(ctypes.Structure):

@@ -3,16 +3,18 @@
 The number of events of each process is Poisson distributed around its expected yield; rows are drawn with
 probability proportional to their weights. The cost grows with the events drawn, not with the pool.
 
-The pool is kept row by row, permuted, in chunks that fit a core's cache: a multinomial draw says how many events
-each chunk gives, then rows are drawn chunk by chunk. Neither the position of a row in the pool nor the order of the
-output carries information: the processes are arranged at random, and the places of rejected events are filled from
-the end. Threads take fixed segments of the output, so the result does not depend on their number.
+The pool is kept row by row, permuted, in chunks that fit a core's cache: a multinomial draw says how many
+events each chunk gives, then rows are drawn chunk by chunk. Neither the position of a row in the pool nor the
+order of the output carries information: the processes are arranged at random, and the places of rejected
+events are filled from the end. Threads take fixed segments of the output, so the result does not depend on
+their number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +68,8 @@ class PoolSampler:
         mode: How energy scales act, see `systematics`.
 
     Raises:
-        InvalidDataError: No weights or process codes; weights that are negative, not finite or all zero; features
+        InvalidDataError: No weights or process codes; weights that are negative, not finite or all zero;
+        features
             that are not finite; a missing record in ``detector`` mode.
     """
 
@@ -210,7 +213,7 @@ def _pack(
     n_chunks = min(max(1, rows.nbytes // CHUNK_BYTES), MAX_CHUNKS)
     chunk_rows = np.linspace(0, len(order), n_chunks + 1).astype(np.int64)
     ordered = weights[order]
-    sums = np.array([ordered[a:b].sum() for a, b in zip(chunk_rows[:-1], chunk_rows[1:], strict=True)])
+    sums = np.array([ordered[a:b].sum() for a, b in pairwise(chunk_rows)])
     total = float(sums.sum())
     threshold, alias = _alias_tables(ordered, chunk_rows)
     return _ProcessPool(name, total, rows, chunk_rows, sums / (total or 1.0), threshold, alias)
@@ -260,7 +263,7 @@ def _kernel_process(pool: _ProcessPool, chunk_draws: NDArray[np.int64], streams:
 
 
 def _aligned_block(n_rows: int, n_columns: int, pitch: int = 48) -> NDArray[np.float32]:
-    """Uninitialised block that starts on a cache line; rows a power of two apart would share their cache sets."""
+    """Uninitialised block on a cache line; rows a power of two apart would share their cache sets."""
     stride = n_columns if pitch == 0 else -(-n_columns // 1024) * 1024 + pitch
     raw = np.empty(n_rows * stride + 16, dtype=np.float32)
     start = -raw.ctypes.data // 4 % 16

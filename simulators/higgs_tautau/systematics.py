@@ -2,15 +2,17 @@
 
 Three modes, one definition of every feature:
 
-* ``detector``: the energy scales act on raw energies before every threshold, so jets can enter as well as leave,
-  and all jets contribute to the missing momentum. Only for simulated events, which carry the record it needs.
-* ``posthoc``: the scales act on a finished table. Jets that fall below 26 GeV vanish from every feature that counts
-  them; jets beyond the second are not listed, so they follow `n_jets` and the scalar sum only.
-* ``official``: as ``posthoc``, with the values of the public package HiggsML 0.1.5, rounding and oddities included
-  (an event may count two jets and list one: its jet-pair features then come from the sentinel -25).
+* ``detector``: the energy scales act on raw energies before every threshold, so jets can enter as well as
+  leave, and all jets contribute to the missing momentum. Only for simulated events, which carry the record it
+  needs.
+* ``posthoc``: the scales act on a finished table. Jets that fall below 26 GeV vanish from every feature that
+  counts them; jets beyond the second are not listed, so they follow `n_jets` and the scalar sum only.
+* ``official``: as ``posthoc``, with the values of the public package HiggsML 0.1.5, rounding and oddities
+  included (an event may count two jets and list one: its jet-pair features then come from the sentinel -25).
 
-In all modes the missing momentum takes up the changes of the tau and of the jets, soft noise of width `soft_met` is
-added to both its components, and events need a tau above 26 GeV and a lepton of at least 20 GeV.
+In all modes the missing momentum takes up the changes of the tau and of the jets, soft noise of width
+`soft_met` is added to both its components, and events need a tau above 26 GeV and a lepton of at least 20
+GeV.
 """
 
 from __future__ import annotations
@@ -48,17 +50,19 @@ def shift_events(
         events: Nominal events, before the 26 GeV selection; their derived features are not read.
         values: Values of nuisance parameters; those not named stay nominal.
         mode: ``"detector"``, ``"posthoc"`` or ``"official"``.
-        noise_key: Key of the soft-MET noise, from `Streams.key`. Row i of the input always gets the i-th numbers of
-            the stream, whatever the other parameters do.
+        noise_key: Key of the soft-MET noise, from `Streams.key`. Row i of the input always gets the i-th
+            numbers of the stream, whatever the other parameters do.
         noise: Unit normal noise to use instead, shape (2, n_events): x and y components.
         n_threads: Threads to use; the answer does not depend on it.
         apply_selection: Whether events below the thresholds are dropped, and jets too.
 
     Returns:
-        The surviving events in their order, weights scaled by the normalisation parameters, the record carried along.
+        The surviving events in their order, weights scaled by the normalisation parameters, the record
+        carried along.
 
     Raises:
-        InvalidDataError: Features that are missing or not finite, no record in ``detector`` mode, soft-MET noise
+        InvalidDataError: Features that are missing or not finite, no record in ``detector`` mode, soft-MET
+        noise
             asked for without a key, or normalisation parameters for events without weights or process codes.
     """
     return shift_with_rows(

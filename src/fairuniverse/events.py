@@ -220,13 +220,17 @@ def _join(arrays: Sequence[NDArray | None], name: str, axis: int = 0) -> NDArray
 
 
 def _require_block(name: str, block: NDArray[np.float32], n_rows: int) -> None:
-    if block.dtype != np.float32 or block.ndim != 2 or (block.size and block.strides[1] != block.itemsize):
+    if block.dtype != np.float32 or block.ndim != 2 or not _has_contiguous_rows(block):
         raise InvalidDataError(
             f"{name} must be a float32 block of shape (n, n_events) with contiguous rows, "
             f"not {block.dtype} of shape {block.shape}: pass np.ascontiguousarray(block, dtype=np.float32)"
         )
     if block.shape[0] != n_rows:
         raise InvalidDataError(f"{name} has {block.shape[0]} rows, the schema names {n_rows} columns")
+
+
+def _has_contiguous_rows(block: NDArray[np.float32]) -> bool:
+    return block.shape[1] < 2 or block.strides[1] == block.itemsize
 
 
 def _require_length(name: str, length: int, n_events: int) -> None:

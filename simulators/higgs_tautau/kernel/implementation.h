@@ -500,7 +500,8 @@ static inline int survives(int mode, float tes_f, double tes, float lep_pt, floa
         return (lep_pt >= LEP_CUT) & (had_pt * tes_f > HAD_CUT);
     double had = decimal(had_pt);
     had = tes != 1.0 ? had * tes : had;
-    return (rounded((double)lep_pt) >= 20.0) & (rounded(had) >= 26.0);
+    int good_lepton = rounded((double)lep_pt) >= 20.0, good_tau = rounded(had) >= 26.0;
+    return good_lepton & good_tau;
 }
 
 /* ---- events from columns ---- */

@@ -2,6 +2,10 @@
 #include <stddef.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "interface.h"
 #include "random.h"
 #include "vectormath.h"
@@ -10,25 +14,34 @@
 
 static const Implementation *chosen;
 
-static const Implementation *find(const char *name) {
-    if (strcmp(name, "base") == 0)
-        return &implementation_base;
 #if defined(__x86_64__)
-    if (strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
-        return &implementation_avx2;
-    if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2"))
-        return &implementation_avx512;
-#endif
-    return NULL;
+/* Asked of the processor itself: __builtin_cpu_supports answers no to everything with some compilers. */
+static int has(unsigned ebx_bits, unsigned saved_state) {
+    unsigned eax, ebx, ecx, edx, state, high;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE))
+        return 0;
+    __asm__("xgetbv" : "=a"(state), "=d"(high) : "c"(0)); /* registers that the operating system saves */
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+        return 0;
+    return (ebx & ebx_bits) == ebx_bits && (state & saved_state) == saved_state;
 }
+
+enum { SAVES_AVX = 0x6, SAVES_AVX512 = 0xe6 };
+static const unsigned AVX2_BITS = bit_AVX2 | bit_BMI2;
+static const unsigned AVX512_BITS = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL | bit_BMI2;
+#endif
 
 /* Use an instruction set by name, "base", "avx2" or "avx512"; 0 if this machine has it. */
 int fu_use(const char *name) {
+    const Implementation *found = NULL;
+    if (strcmp(name, "base") == 0)
+        found = &implementation_base;
 #if defined(__x86_64__)
-    __builtin_cpu_init();
+    if (strcmp(name, "avx2") == 0 && has(AVX2_BITS, SAVES_AVX))
+        found = &implementation_avx2;
+    if (strcmp(name, "avx512") == 0 && has(AVX512_BITS, SAVES_AVX512))
+        found = &implementation_avx512;
 #endif
-    const Implementation *found = find(name);
     if (!found)
         return -1;
     chosen = found;
