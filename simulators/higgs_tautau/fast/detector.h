@@ -11,8 +11,11 @@
 #define RAW_THRESHOLD 20.f
 #define RECORD_THRESHOLD 18.f /* jets down to here can pass the threshold under a jet energy shift */
 #define LEPTON_PT 20.f
+#define MIN_LEPTON_PT 18.f /* true pt below which nothing passes */
+#define MIN_TAU_PT 12.f
 #define LEPTON_ETA 2.5f
 #define TAU_ETA 2.5f
+#define TAU_AXIS 0.2f /* largest distance of the jet from the tau in it */
 #define CONE 0.6f /* radius of jets */
 
 typedef struct {
@@ -30,6 +33,7 @@ typedef struct {
     Vec partons[MAX_PARTONS];
     int n_partons;
     float measured_tau, tau_eta, tau_phi; /* raw */
+    float tau_extra; /* pt of other particles in the cone of the tau */
     Jet jets[MAX_JETS];
     int n_jets;
     Pair recoil; /* measured transverse momentum of all hadrons outside the tau */
@@ -66,13 +70,28 @@ static inline int measure_lepton(Rng *rng, Event *ev) {
     return p >= LEPTON_PT && chance(rng, lepton_efficiency(ev, p, h));
 }
 
-/* Smear the tau, apply acceptance and tagging efficiency (0.70 for one track, 0.60 for more). */
-static inline int measure_tau(Rng *rng, Event *ev) {
+/* Partons inside the cone of the tau become part of it; 0 if they pull its axis away, and it is a tau no more. */
+static inline int merge_into_tau(Event *ev) {
+    float tau_eta = eta(ev->tau), tau_phi = phi(ev->tau);
+    for (int i = 0; i < ev->n_partons; i++) {
+        Vec p = ev->partons[i];
+        if (delta_r2(eta(p), phi(p), tau_eta, tau_phi) > CONE * CONE) continue;
+        ev->tau = add(ev->tau, p);
+        ev->prongs = 4;
+        ev->partons[i--] = ev->partons[--ev->n_partons];
+    }
+    return delta_r2(eta(ev->tau), phi(ev->tau), tau_eta, tau_phi) < TAU_AXIS * TAU_AXIS;
+}
+
+/* Smear the tau, apply acceptance and tagging efficiency (0.70 for one track, 0.60 for more). `busy` is the mean pt
+ * that other hadrons of the event put into its cone, beyond the underlying event. */
+static inline int measure_tau(Rng *rng, Event *ev, float busy) {
+    if (fabsf(eta(ev->tau)) > TAU_ETA || !merge_into_tau(ev)) return 0;
     float p = pt(ev->tau), h = eta(ev->tau);
-    if (fabsf(h) > TAU_ETA) return 0;
     float efficiency = ev->prongs == 1 ? .70f * (fabsf(h) < 1.5f ? .95f : .85f) : .60f;
     if (!chance(rng, efficiency)) return 0;
-    ev->measured_tau = p * (AT(TAU_RESPONSE, p) + AT(TAU_SPREAD, p) * normal(rng));
+    ev->tau_extra = exponential(rng, UNDERLYING_EVENT) + (busy > 0 ? exponential(rng, busy) : 0);
+    ev->measured_tau = p * (AT(TAU_RESPONSE, p) + AT(TAU_SPREAD, p) * normal(rng)) + ev->tau_extra - UNDERLYING_EVENT;
     ev->tau_eta = h + .03f * normal(rng);
     ev->tau_phi = phi(ev->tau) + .03f * normal(rng);
     return ev->measured_tau > RAW_THRESHOLD;
@@ -99,7 +118,7 @@ static void measure_partons(Rng *rng, Event *ev, Pair *generated, Pair *measured
         float h = eta(ev->partons[i]), f = phi(ev->partons[i]);
         if (fabsf(h) > 4.9f) continue;
         /* What leaves the cone: final-state radiation, hadronisation, neutrinos of heavy quarks. */
-        float p = pt(ev->partons[i]) * fminf(fmaxf(.92f + .12f * normal(rng), .3f), 1.12f);
+        float p = pt(ev->partons[i]) * fminf(fmaxf(.94f + .12f * normal(rng), .3f), 1.15f);
         int region = eta_region(h);
         float raw = p * fmaxf(AT(JET_RESPONSE[region], p) + AT(JET_SPREAD[region], p) * normal(rng), .1f);
         h += .06f * normal(rng);
@@ -112,14 +131,13 @@ static void measure_partons(Rng *rng, Event *ev, Pair *generated, Pair *measured
     }
 }
 
-/* Isolation against hard partons: no jet around lepton or tau. */
+/* No tau and no hard parton around the lepton. */
 static inline int is_separated(const Event *ev) {
     float lepton_eta = eta(ev->lepton), lepton_phi = phi(ev->lepton);
     if (delta_r2(lepton_eta, lepton_phi, ev->tau_eta, ev->tau_phi) < .4f * .4f) return 0;
     for (int i = 0; i < ev->n_partons; i++) {
         float h = eta(ev->partons[i]), f = phi(ev->partons[i]);
         if (delta_r2(h, f, lepton_eta, lepton_phi) < .5f * .5f && pt(ev->partons[i]) > 5) return 0;
-        if (ev->has_tau && delta_r2(h, f, ev->tau_eta, ev->tau_phi) < .5f * .5f && pt(ev->partons[i]) > 10) return 0;
     }
     return 1;
 }
@@ -159,7 +177,8 @@ static void write_record(Rng *rng, const Event *ev, float *record, int64_t strid
     float lepton_phi = wrap(flip_phi * phi(ev->lepton) + turn), tau_phi = wrap(flip_phi * ev->tau_phi + turn);
     float values[N_RECORD] = {pt(ev->lepton), flip_eta * eta(ev->lepton), lepton_phi,
                               ev->measured_tau, flip_eta * ev->tau_eta, tau_phi};
-    float tau_in_met = ev->has_tau ? ev->measured_tau : 0; /* a fake tau is part of the recoil */
+    /* What other particles put into the tau's cone is no part of it; a fake tau is part of the recoil. */
+    float tau_in_met = ev->has_tau ? ev->measured_tau - ev->tau_extra : 0;
     float x = -ev->lepton.x - tau_in_met * cosf(ev->tau_phi) - ev->recoil.x;
     float y = flip_phi * (-ev->lepton.y - tau_in_met * sinf(ev->tau_phi) - ev->recoil.y);
     values[6] = x * cosf(turn) - y * sinf(turn);

@@ -59,7 +59,7 @@ static inline float central_rapidity(Rng *rng, float sigma, float cut) {
 static inline int within_reach(Vec tau) {
     float limit = 6.9f; /* sinh(2.63) */
     float p2 = pt2(tau);
-    return p2 > 18.f * 18.f && tau.z * tau.z < limit * limit * p2;
+    return p2 > MIN_LEPTON_PT * MIN_LEPTON_PT && tau.z * tau.z < limit * limit * p2;
 }
 
 /* One tau to a lepton, the other to hadrons; `cosine` is that of the leptonic tau. */
@@ -71,20 +71,22 @@ static inline int decay_to_taus(Rng *rng, const Shapes *shapes, Event *ev, Vec b
     float polarisation = is_scalar ? sign(rng) : (chance(rng, 0.5f * (1 - Z_POLARISATION)) ? 1.f : -1.f);
     Visible lepton = decay_to_lepton(rng, polarisation);
     ev->lepton = boost(to_parent_frame(rng, lepton, n, e), boson, m);
-    if (pt2(ev->lepton) < 18.f * 18.f) return 0;
+    if (pt2(ev->lepton) < MIN_LEPTON_PT * MIN_LEPTON_PT) return 0;
     Visible tau = decay_to_hadrons(rng, &shapes->tau, is_scalar ? -polarisation : polarisation);
     ev->tau = boost(to_parent_frame(rng, tau, back, e), boson, m);
-    if (pt2(ev->tau) < 12.f * 12.f) return 0;
+    if (pt2(ev->tau) < MIN_TAU_PT * MIN_TAU_PT) return 0;
     ev->prongs = tau.prongs;
     ev->is_electron = chance(rng, B_ELECTRON / (B_ELECTRON + B_MUON));
     ev->has_tau = 1;
-    return measure_lepton(rng, ev) && measure_tau(rng, ev);
+    return measure_lepton(rng, ev) && measure_tau(rng, ev, 0);
 }
 
 /* Cosine with density 1 + c^2. */
 static inline float vector_cosine(Rng *rng) {
-    float u = 4 * uniform(rng) - 2, w = sqrtf(u * u + 1);
-    return cbrtf(u + w) + cbrtf(u - w);
+    float c;
+    do c = uniform_in(rng, -1, 1);
+    while (2 * uniform(rng) > 1 + c * c);
+    return c;
 }
 
 static int make_z(Rng *rng, const Shapes *shapes, Event *ev) {
@@ -95,7 +97,7 @@ static int make_z(Rng *rng, const Shapes *shapes, Event *ev) {
     /* Photons radiated by the taus move 10 % of the pairs below 89 GeV. */
     float m = breit_wigner(rng, M_Z, WIDTH_Z, 50, 150);
     if (chance(rng, .09f)) m *= 1 - fminf(exponential(rng, .12f), .4f);
-    Vec boson = along_x(ev->system_pt, ev->system_y, m);
+    Vec boson = transverse_and_rapidity(ev->system_pt, 0, ev->system_y, m);
     if (!decay_to_taus(rng, shapes, ev, boson, m, vector_cosine(rng), 0)) return 0;
     recoil(rng, ev, &Z_RADIATION);
     return 1;
@@ -106,9 +108,8 @@ static inline void add_parton(Event *ev, Vec p) {
 }
 
 static int finish_h(Rng *rng, const Shapes *shapes, Event *ev, Pair momentum, float y, const Radiation *radiation) {
-    float mt = sqrtf(M_H * M_H + momentum.x * momentum.x + momentum.y * momentum.y);
     if (fabsf(y) > 2.65f) return 0;
-    Vec boson = {momentum.x, momentum.y, mt * sinhf(y), mt * coshf(y)};
+    Vec boson = transverse_and_rapidity(momentum.x, momentum.y, y, M_H);
     if (!decay_to_taus(rng, shapes, ev, boson, M_H, uniform_in(rng, -1, 1), 1)) return 0;
     recoil(rng, ev, radiation);
     return is_separated(ev);
@@ -119,7 +120,7 @@ static inline Vec scattered_quark(Rng *rng, float side) {
     float p, u;
     do {
         u = uniform(rng);
-        p = 62 * sqrtf(u / (1 - u));
+        p = 54 * sqrtf(u / (1 - u));
     } while (p > 20 && uniform(rng) > expf(-p / 250));
     return from_pt_eta_phi(p, side * fabsf(2.6f + 1.1f * normal(rng)) - .004f * side * p, 2 * PI * uniform(rng));
 }
@@ -158,20 +159,41 @@ static void decay_to_quarks(Rng *rng, Event *ev, Vec boson, float m) {
     add_parton(ev, boost(scaled(opposite(n), m / 2, m / 2), boson, m));
 }
 
-/* W or Z beside the Higgs: to quarks or invisible; to charged leptons the event fails the lepton veto. */
+/* Lepton from a W beside a Higgs that decays to two hadronic taus, of which one stays untagged, as a jet: this
+ * makes most of the tail of high transverse mass. */
+static int make_lepton_h(Rng *rng, const Shapes *shapes, Event *ev, Vec w, Vec higgs) {
+    float e = 0.5f * M_H, polarisation = sign(rng);
+    Vec n = isotropic(rng);
+    Visible tagged = decay_to_hadrons(rng, &shapes->tau, polarisation);
+    Visible other = decay_to_hadrons(rng, &shapes->tau, -polarisation);
+    ev->tau = boost(to_parent_frame(rng, tagged, n, e), higgs, M_H);
+    ev->prongs = tagged.prongs;
+    ev->has_tau = 1;
+    add_parton(ev, boost(to_parent_frame(rng, other, opposite(n), e), higgs, M_H));
+    ev->lepton = boost(scaled(isotropic(rng), M_W / 2, M_W / 2), w, M_W);
+    ev->is_electron = chance(rng, .5f);
+    if (!measure_lepton(rng, ev) || !measure_tau(rng, ev, 0)) return 0;
+    recoil(rng, ev, &VBF_RADIATION);
+    return is_separated(ev);
+}
+
+/* W or Z beside the Higgs. The Z is invisible or goes to quarks, as with charged leptons the event fails the lepton
+ * veto; a leptonic W counts if the Higgs gives two hadronic taus. Relative to a Higgs to lepton and tau, these have
+ * 0.42 / 0.46 of the decays, 0.8 ways to tag just one tau, and the right charge half of the time. */
 static int make_v_h(Rng *rng, const Shapes *shapes, Event *ev, int is_w) {
     float higgs_pt = draw(rng, is_w ? &shapes->wh_pt : &shapes->zh_pt), m = is_w ? M_W : M_Z;
     ev->system_pt = draw(rng, &shapes->soft_pt);
     ev->system_y = central_rapidity(rng, 1.2f, 3);
-    if (chance(rng, is_w ? .254f : .09f)) return 0;
+    int to_charged_leptons = chance(rng, is_w ? .254f : .09f), visible = chance(rng, is_w ? .90f : .77f);
+    if (to_charged_leptons && !(is_w && chance(rng, .37f))) return 0;
     float f = 2 * PI * uniform(rng), gap = normal(rng);
     Pair higgs = {higgs_pt * cosf(f), higgs_pt * sinf(f)};
-    if (chance(rng, is_w ? .90f : .77f)) { /* visible, of what passes the veto */
-        float vx = ev->system_pt - higgs.x, vy = -higgs.y, mt = sqrtf(m * m + vx * vx + vy * vy);
-        float y = ev->system_y - .5f * gap;
-        decay_to_quarks(rng, ev, (Vec){vx, vy, mt * sinhf(y), mt * coshf(y)}, m);
-    }
-    return finish_h(rng, shapes, ev, higgs, ev->system_y + .5f * gap, &VBF_RADIATION);
+    Vec v = transverse_and_rapidity(ev->system_pt - higgs.x, -higgs.y, ev->system_y - .5f * gap, m);
+    float y = ev->system_y + .5f * gap;
+    if (to_charged_leptons)
+        return make_lepton_h(rng, shapes, ev, v, transverse_and_rapidity(higgs.x, higgs.y, y, M_H));
+    if (visible) decay_to_quarks(rng, ev, v, m);
+    return finish_h(rng, shapes, ev, higgs, y, &VBF_RADIATION);
 }
 
 static int make_h(Rng *rng, const Shapes *shapes, Event *ev) {
@@ -183,7 +205,7 @@ static int make_h(Rng *rng, const Shapes *shapes, Event *ev) {
     if (u < .173f) return make_tt_h(rng, shapes, ev);
     int is_bb = u < .200f;
     ev->system_pt = draw(rng, is_bb ? &shapes->bb_h_pt : &shapes->gg_h_pt);
-    ev->system_y = central_rapidity(rng, 1.58f, 2.65f);
+    ev->system_y = central_rapidity(rng, 1.7f, 2.65f);
     return finish_h(rng, shapes, ev, (Pair){ev->system_pt, 0}, ev->system_y, is_bb ? &Z_RADIATION : &GG_H_RADIATION);
 }
 
@@ -198,32 +220,49 @@ static inline float w_cosine(Rng *rng, float longitudinal, float helicity) {
     return helicity * (2 * cbrtf(uniform(rng)) - 1);
 }
 
-/* W to a lepton that is measured: directly, or through a tau (B = 0.216 and 0.038). */
-static inline void w_to_lepton(Rng *rng, Event *ev, Vec w, float m, Vec axis, float cosine) {
-    Vec n = direction_about(axis, cosine, 2 * PI * uniform(rng));
-    if (chance(rng, .85f)) {
-        ev->lepton = boost(scaled(n, m / 2, m / 2), w, m);
-        ev->is_electron = chance(rng, .5f);
-        return;
-    }
-    Visible v = decay_to_lepton(rng, -1);
-    ev->lepton = boost(to_parent_frame(rng, v, n, (m * m + M_TAU * M_TAU) / (2 * m)), w, m);
-    ev->is_electron = chance(rng, B_ELECTRON / (B_ELECTRON + B_MUON));
+/* A particle of mass m known in the rest frame of its parent, which is known in the lab. Decay angles are about
+ * its direction in the parent's frame, so boosts go through that frame. */
+typedef struct {
+    Vec p, parent;
+    float m, parent_m;
+} Nested;
+
+static inline Vec to_lab(Vec p, const Nested *frame) {
+    return boost(boost(p, frame->p, frame->m), frame->parent, frame->parent_m);
 }
 
-static inline void w_to_tau(Rng *rng, const Shapes *shapes, Event *ev, Vec w, float m, Vec axis, float cosine) {
-    Vec n = direction_about(axis, cosine, 2 * PI * uniform(rng));
+static inline Vec decay_direction(Rng *rng, const Nested *w, float longitudinal, float helicity) {
+    return direction_about(unit(w->p), w_cosine(rng, longitudinal, helicity), 2 * PI * uniform(rng));
+}
+
+/* W to a lepton that is measured: directly, or through a tau (B = 0.216 and 0.038); 0 if it is too soft. */
+static inline int w_to_lepton(Rng *rng, Event *ev, const Nested *w, float longitudinal, float helicity) {
+    Vec n = decay_direction(rng, w, longitudinal, helicity);
+    if (chance(rng, .85f)) {
+        ev->lepton = to_lab(scaled(n, w->m / 2, w->m / 2), w);
+        ev->is_electron = chance(rng, .5f);
+    } else {
+        Visible v = decay_to_lepton(rng, -1);
+        ev->lepton = to_lab(to_parent_frame(rng, v, n, (w->m * w->m + M_TAU * M_TAU) / (2 * w->m)), w);
+        ev->is_electron = chance(rng, B_ELECTRON / (B_ELECTRON + B_MUON));
+    }
+    return pt2(ev->lepton) > MIN_LEPTON_PT * MIN_LEPTON_PT;
+}
+
+static inline int w_to_tau(Rng *rng, const Shapes *shapes, Event *ev, const Nested *w, float longitudinal, float helicity) {
+    Vec n = decay_direction(rng, w, longitudinal, helicity);
     Visible v = decay_to_hadrons(rng, &shapes->tau, -1);
-    ev->tau = boost(to_parent_frame(rng, v, n, (m * m + M_TAU * M_TAU) / (2 * m)), w, m);
+    ev->tau = to_lab(to_parent_frame(rng, v, n, (w->m * w->m + M_TAU * M_TAU) / (2 * w->m)), w);
     ev->prongs = v.prongs;
     ev->has_tau = 1;
+    return pt2(ev->tau) > MIN_TAU_PT * MIN_TAU_PT;
 }
 
 /* Lepton and real tau, or lepton and a jet taken for a tau. The number of jets is that of chances to be taken
  * for a tau, so an event with n of them is kept with probability n / n_max. */
 static int measure_pair(Rng *rng, Event *ev, int is_fake, int n_max, const Radiation *radiation) {
     if (!measure_lepton(rng, ev)) return 0;
-    if (!is_fake && !measure_tau(rng, ev)) return 0;
+    if (!is_fake && !measure_tau(rng, ev, radiation->busy)) return 0;
     if (!is_fake && !is_separated(ev)) return 0;
     recoil(rng, ev, radiation);
     if (is_fake && uniform(rng) * (float)n_max > (float)promote_jet(rng, ev)) return 0;
@@ -232,25 +271,18 @@ static int measure_pair(Rng *rng, Event *ev, int is_fake, int n_max, const Radia
 
 /* ---- top ---- */
 
-typedef struct {
-    Vec w, b, axis; /* in the lab; axis of the W in the top rest frame */
-    float w_mass;
-} TopDecay;
+#define M_BOTTOM 4.8f
+static const float TOP_LONGITUDINAL = .69f; /* the rest is left-handed */
 
-static TopDecay decay_top(Rng *rng, Vec top) {
-    TopDecay d;
-    d.w_mass = breit_wigner(rng, M_W, WIDTH_W, 60, 100);
-    float p = momentum_in_decay(M_TOP, d.w_mass, 4.8f);
+/* Top to b and W: the b becomes a parton. */
+static Nested decay_top(Rng *rng, Event *ev, Vec top) {
+    Nested w = {.parent = top, .m = breit_wigner(rng, M_W, WIDTH_W, 60, 100), .parent_m = M_TOP};
+    float p = momentum_in_decay(M_TOP, w.m, M_BOTTOM);
     Vec n = isotropic(rng);
-    d.axis = n;
-    d.w = boost(scaled(n, p, sqrtf(p * p + d.w_mass * d.w_mass)), top, M_TOP);
-    d.b = boost(scaled(opposite(n), p, sqrtf(p * p + 4.8f * 4.8f)), top, M_TOP);
-    return d;
+    w.p = scaled(n, p, sqrtf(p * p + w.m * w.m));
+    add_parton(ev, boost(scaled(opposite(n), p, sqrtf(p * p + M_BOTTOM * M_BOTTOM)), top, M_TOP));
+    return w;
 }
-
-/* Direction of decay products in the W rest frame is given about the W's direction in the top rest frame, up to a
- * small (Wigner) rotation between the two ways of boosting. */
-static const float TOP_LONGITUDINAL = .69f;
 
 /* Direction of a parent in the rest frame of a pair: t-channel exchange, c = tanh(k u) / tanh(k). */
 static inline float exchange_cosine(Rng *rng, float beta, float strength) {
@@ -259,82 +291,75 @@ static inline float exchange_cosine(Rng *rng, float beta, float strength) {
 }
 
 /* A pair of masses m1, m2 with invariant mass m, recoiling along x. */
-static void make_pair(Rng *rng, Event *ev, float m, float m1, float m2, float strength, Vec *first, Vec *second) {
+static void make_pair(Rng *rng, Event *ev, float m, float m1, float m2, float strength, Nested *first, Nested *second) {
     float p = momentum_in_decay(m, m1, m2), beta = p / sqrtf(p * p + m1 * m1);
     Vec n = direction_about((Vec){0, 0, 1, 1}, exchange_cosine(rng, beta, strength), 2 * PI * uniform(rng));
-    Vec pair = along_x(ev->system_pt, ev->system_y, m);
-    *first = boost(scaled(n, p, sqrtf(p * p + m1 * m1)), pair, m);
-    *second = boost(scaled(opposite(n), p, sqrtf(p * p + m2 * m2)), pair, m);
+    Vec pair = transverse_and_rapidity(ev->system_pt, 0, ev->system_y, m);
+    *first = (Nested){scaled(n, p, sqrtf(p * p + m1 * m1)), pair, m1, m};
+    *second = (Nested){scaled(opposite(n), p, sqrtf(p * p + m2 * m2)), pair, m2, m};
 }
 
+static inline Vec in_lab(const Nested *particle) { return boost(particle->p, particle->parent, particle->parent_m); }
+
 static int make_single_top(Rng *rng, const Shapes *shapes, Event *ev) {
-    float p = draw(rng, &shapes->single_top_pt), f = 2 * PI * uniform(rng), y = central_rapidity(rng, 1.3f, 3);
+    float p = draw(rng, &shapes->single_top_pt), f = 2 * PI * uniform(rng);
     ev->system_pt = draw(rng, &shapes->soft_pt);
-    ev->system_y = y;
-    float mt = sqrtf(M_TOP * M_TOP + p * p);
-    Vec top = {p * cosf(f), p * sinf(f), mt * sinhf(y), mt * coshf(y)};
+    ev->system_y = central_rapidity(rng, 1.3f, 3);
+    Vec top = transverse_and_rapidity(p * cosf(f), p * sinf(f), ev->system_y, M_TOP);
+    Nested w = decay_top(rng, ev, top);
+    if (!w_to_lepton(rng, ev, &w, TOP_LONGITUDINAL, -1)) return 0;
     float qx = ev->system_pt - top.x, qy = -top.y;
-    TopDecay d = decay_top(rng, top);
-    w_to_lepton(rng, ev, d.w, d.w_mass, d.axis, w_cosine(rng, TOP_LONGITUDINAL, -1));
-    add_parton(ev, d.b);
-    add_parton(ev, from_pt_eta_phi(sqrtf(qx * qx + qy * qy), sign(rng) * (2.5f + normal(rng)), atan2f(qy, qx)));
+    float eta_q = sign(rng) * (2.5f + normal(rng));
+    add_parton(ev, from_pt_eta_phi(sqrtf(qx * qx + qy * qy), eta_q, atan2f(qy, qx)));
     return measure_pair(rng, ev, 1, 8, &TT_RADIATION);
 }
 
 static int make_ttbar(Rng *rng, const Shapes *shapes, Event *ev, int is_fake) {
     if (is_fake && chance(rng, .15f)) return make_single_top(rng, shapes, ev);
-    Vec top1, top2;
     ev->system_pt = draw(rng, &shapes->tt_pt);
-    ev->system_y = central_rapidity(rng, 1.08f, 3);
-    make_pair(rng, ev, 345 + draw(rng, &shapes->tt_mass), M_TOP, M_TOP, 1, &top1, &top2);
-    TopDecay d1 = decay_top(rng, top1);
-    w_to_lepton(rng, ev, d1.w, d1.w_mass, d1.axis, w_cosine(rng, TOP_LONGITUDINAL, -1));
-    if (pt2(ev->lepton) < 18.f * 18.f) return 0;
-    TopDecay d2 = decay_top(rng, top2);
-    add_parton(ev, d1.b);
-    add_parton(ev, d2.b);
-    if (is_fake) {
-        decay_to_quarks(rng, ev, d2.w, d2.w_mass);
-    } else {
-        w_to_tau(rng, shapes, ev, d2.w, d2.w_mass, d2.axis, w_cosine(rng, TOP_LONGITUDINAL, -1));
-        if (pt2(ev->tau) < 12.f * 12.f) return 0;
-    }
+    ev->system_y = central_rapidity(rng, 1.12f, 3);
+    Nested top1, top2;
+    make_pair(rng, ev, 345 + draw(rng, &shapes->tt_mass), M_TOP, M_TOP, TT_EXCHANGE, &top1, &top2);
+    Nested w1 = decay_top(rng, ev, in_lab(&top1)), w2 = decay_top(rng, ev, in_lab(&top2));
+    if (!w_to_lepton(rng, ev, &w1, TOP_LONGITUDINAL, -1)) return 0;
+    if (is_fake)
+        decay_to_quarks(rng, ev, in_lab(&w2), w2.m);
+    else if (!w_to_tau(rng, shapes, ev, &w2, TOP_LONGITUDINAL, -1))
+        return 0;
     return measure_pair(rng, ev, is_fake, 8, &TT_RADIATION);
 }
 
 /* ---- two weak bosons ---- */
 
-/* Pairs in which both lepton and tau come from one Z, of all with a real tau: branching fractions
- * 0.65 x 2 x 0.254 x 0.070 (WW) : 0.24 x 0.0154 x 0.68 (WZ) : 0.10 x 0.0307 x 0.90 (ZZ). */
+/* Of pairs with a real tau, those in which the tau is from a W, and further those with a Z to two taus beside a W:
+ * branching fractions 0.65 x 2 x 0.254 x 0.070 (WW) : 0.24 x 0.0154 x 0.68 (WZ) : 0.10 x 0.0307 x 0.90 (ZZ). */
 static const float REAL_WW = .81f, REAL_WZ = .90f, FAKE_WW = .84f;
-static const float VV_LONGITUDINAL = .25f, VV_STRENGTH = 1.8f;
 
 static int make_diboson(Rng *rng, const Shapes *shapes, Event *ev, int is_fake) {
+    static const float THRESHOLD[] = {160, 170, 181};
     float u = uniform(rng);
-    int kind = is_fake ? (u < FAKE_WW ? 0 : 1) : u < REAL_WW ? 0 : u < REAL_WZ ? 1 : 2;
-    int z_to_taus = !is_fake && kind > 0;
+    int kind = is_fake ? u > FAKE_WW : (u > REAL_WW) + (u > REAL_WZ);
     float m1 = breit_wigner(rng, kind == 2 ? M_Z : M_W, 2.2f, 60, 110);
     float m2 = breit_wigner(rng, kind ? M_Z : M_W, 2.2f, 60, 110);
-    float threshold = kind == 0 ? 160.f : kind == 1 ? 170.f : 181.f;
-    float m = fmaxf(threshold + draw(rng, &shapes->vv_mass[kind]), m1 + m2 + .5f);
+    float m = fmaxf(THRESHOLD[kind] + draw(rng, &shapes->vv_mass[kind]), m1 + m2 + .5f);
     ev->system_pt = draw(rng, &shapes->vv_pt[kind]);
-    ev->system_y = central_rapidity(rng, 1.8f, 3.5f);
-    Vec v1, v2;
-    make_pair(rng, ev, m, m1, m2, VV_STRENGTH, &v1, &v2);
-    if (z_to_taus) {
-        if (kind == 1 || chance(rng, .77f)) decay_to_quarks(rng, ev, v1, m1);
-        if (!decay_to_taus(rng, shapes, ev, v2, m2, vector_cosine(rng), 0) || !is_separated(ev)) return 0;
+    ev->system_y = central_rapidity(rng, 2.0f, 3.5f);
+    Nested v1, v2;
+    make_pair(rng, ev, m, m1, m2, VV_EXCHANGE, &v1, &v2);
+    if (kind > 0 && !is_fake) { /* Z to two taus beside quarks or neutrinos */
+        if (kind == 1 || chance(rng, .77f)) decay_to_quarks(rng, ev, in_lab(&v1), m1);
+        if (!decay_to_taus(rng, shapes, ev, in_lab(&v2), m2, vector_cosine(rng), 0)) return 0;
+        if (!is_separated(ev)) return 0;
         recoil(rng, ev, &VV_RADIATION);
         return is_separated(ev);
     }
-    w_to_lepton(rng, ev, v1, m1, unit(v1), w_cosine(rng, VV_LONGITUDINAL, sign(rng)));
-    if (pt2(ev->lepton) < 18.f * 18.f) return 0;
-    if (is_fake) {
-        decay_to_quarks(rng, ev, v2, m2);
-    } else {
-        w_to_tau(rng, shapes, ev, v2, m2, unit(v2), w_cosine(rng, VV_LONGITUDINAL, sign(rng)));
-        if (pt2(ev->tau) < 12.f * 12.f) return 0;
-    }
+    /* Exchange of a fermion makes W pairs of opposite helicity, mostly those whose leptons go forward. */
+    float helicity = chance(rng, VV_FORWARD) ? 1.f : -1.f;
+    if (!w_to_lepton(rng, ev, &v1, VV_LONGITUDINAL, helicity)) return 0;
+    if (is_fake)
+        decay_to_quarks(rng, ev, in_lab(&v2), m2);
+    else if (!w_to_tau(rng, shapes, ev, &v2, VV_LONGITUDINAL, helicity))
+        return 0;
     return measure_pair(rng, ev, is_fake, 5, &VV_RADIATION);
 }
 

@@ -37,7 +37,7 @@ static void emit_leading(Rng *rng, Event *ev, float width, Pair *balance) {
     float bx = -ev->system_pt - balance->x, by = -balance->y, b = sqrtf(bx * bx + by * by);
     float h = draw_jet_eta(rng, ev->system_y, width * AT(LEAD_ETA_WIDTH, b)), threshold = threshold_at(h);
     float z = normal(rng), p = b * (AT(LEAD_MEDIAN, b) + z * (z < 0 ? AT(LEAD_BELOW, b) : AT(LEAD_ABOVE, b)));
-    if (b < 18 || p < threshold) p = threshold + exponential(rng, 5.5f);
+    if (b < 18 || p < threshold) p = threshold + exponential(rng, 7);
     emit(ev, p, h, atan2f(by, bx) + sign(rng) * exponential(rng, AT(LEAD_ANGLE, b)), balance);
 }
 
@@ -63,9 +63,9 @@ static void recoil(Rng *rng, Event *ev, const Radiation *radiation) {
     float width = radiation->eta_width, scale = ev->system_pt;
     int n = draw_n_jets(rng, ev->system_pt);
     int extra = poisson(rng, radiation->extra_jets + radiation->extra_high * fminf(scale, 300) / 100);
-    for (int i = 0; i < extra; i++) emit_softer(rng, ev, radiation->extra_excess, 1.8f * width, &jets);
-    for (int i = 2; i < n; i++) emit_softer(rng, ev, EXTRA_EXCESS, 1.7f * width, &jets);
-    if (n > 1) emit_softer(rng, ev, AT(SECOND_EXCESS, scale), 1.6f * width, &jets);
+    for (int i = 0; i < extra; i++) emit_softer(rng, ev, radiation->extra_excess, SOFTER_ETA_WIDTH * width, &jets);
+    for (int i = 2; i < n; i++) emit_softer(rng, ev, EXTRA_EXCESS, SOFTER_ETA_WIDTH * width, &jets);
+    if (n > 1) emit_softer(rng, ev, AT(SECOND_EXCESS, scale), SOFTER_ETA_WIDTH * width, &jets);
     if (n > 0) emit_leading(rng, ev, width, &jets);
     for (int i = 0; i < ev->n_jets; i++) {
         raw.x += ev->jets[i].raw * cosf(ev->jets[i].phi);
@@ -79,7 +79,7 @@ static void recoil(Rng *rng, Event *ev, const Radiation *radiation) {
     measure_partons(rng, ev, &generated, &measured);
     int soft = n + extra < 3 ? n + extra : 3;
     float noise = radiation->noise * (soft ? SOFT_NOISE[soft] : AT(SOFT_NOISE_0_JETS, ev->system_pt));
-    noise *= chance(rng, .12f) ? 1.6f : .89f; /* slightly heavier tails than a Gaussian, same width */
+    noise *= expf(NOISE_SPREAD * (normal(rng) - NOISE_SPREAD)); /* keeps its mean square */
     float c = SOFT_RESPONSE[soft];
     ev->recoil.x = raw.x + measured.x - c * (ev->system_pt + jets.x - partons.x + generated.x) + noise * normal(rng);
     ev->recoil.y = raw.y + measured.y - c * (jets.y - partons.y + generated.y) + noise * normal(rng);

@@ -60,7 +60,7 @@ static inline float draw(Rng *rng, const Quantiles *q) {
 
 /* Transverse momenta of the recoiling system, GeV. */
 static const Point Z_PT[] = {{.01f, .90f}, {.05f, 2.16f}, {.10f, 3.27f}, {.25f, 6.3f},  {.50f, 13.2f},
-                             {.75f, 26.3f}, {.90f, 46.6f}, {.95f, 65.4f}, {.99f, 116}, {.999f, 226}};
+                             {.75f, 27.3f}, {.90f, 50.f}, {.95f, 70.f}, {.99f, 122}, {.999f, 235}}; /* upper half +5 % (tuned) */
 static const Point GG_H_PT[] = {{.05f, 5.5f}, {.25f, 17}, {.50f, 34}, {.75f, 66}, {.90f, 119}, {.95f, 165}, {.99f, 305}};
 static const Point BB_H_PT[] = {{.05f, 3.9f}, {.25f, 11}, {.50f, 19}, {.75f, 32}, {.90f, 52}, {.95f, 70}, {.99f, 123}};
 static const Point WH_PT[] = {{.05f, 19}, {.25f, 43}, {.50f, 71}, {.75f, 114}, {.90f, 173}, {.95f, 226}, {.99f, 340}};
@@ -97,14 +97,16 @@ static const Point LEAD_BELOW[] = {{25, .20f}, {35, .19f}, {57, .27f}, {90, .22f
 static const Point LEAD_ABOVE[] = {{25, .29f}, {35, .26f}, {57, .22f}, {90, .17f}, {180, .08f}};
 /* Mean of the exponential angle between leading jet and balance, radian. */
 static const Point LEAD_ANGLE[] = {{5, 3.f}, {15, .9f}, {25, .39f}, {35, .30f}, {57, .23f}, {90, .145f}, {180, .072f}};
-static const Point LEAD_ETA_WIDTH[] = {{20, 1.75f}, {57, 1.5f}, {90, 1.3f}, {180, 1.1f}};
+static const Point LEAD_ETA_WIDTH[] = {{20, 1.9f}, {57, 1.6f}, {90, 1.45f}, {180, 1.25f}};
 /* Mean excess of the second jet over threshold, GeV. */
 static const Point SECOND_EXCESS[] = {{20, 6}, {45, 10}, {90, 32}, {170, 55}, {300, 90}};
 static const float EXTRA_EXCESS = 6.5f;
+static const float SOFTER_ETA_WIDTH = 2.1f;
 /* Recoil of what is not in jets: response, and noise per axis, by number of jets. */
 static const float SOFT_RESPONSE[] = {.75f, .52f, .53f, .50f};
 static const float SOFT_NOISE[] = {0, 9.5f, 10.3f, 11.4f};
-static const Point SOFT_NOISE_0_JETS[] = {{0, 7.4f}, {80, 9.4f}};
+static const Point SOFT_NOISE_0_JETS[] = {{0, 7.0f}, {80, 9.4f}};
+static const float NOISE_SPREAD = .42f; /* of its logarithm, from event to event: heavier tails than a Gaussian */
 
 /* ---- detector ---- */
 
@@ -122,9 +124,13 @@ static const Point JET_SPREAD[3][5] = {
 /* Raw over true visible tau pt, and its spread. */
 static const Point TAU_RESPONSE[] = {{15, 1.10f}, {22.5f, 1.08f}, {32.5f, 1.06f}, {45, 1.04f}, {70, 1.03f}, {100, 1.01f}};
 static const Point TAU_SPREAD[] = {{15, .18f}, {22.5f, .15f}, {32.5f, .14f}, {45, .10f}, {70, .08f}, {100, .05f}};
+static const float UNDERLYING_EVENT = 1.6f; /* mean pt in the cone of a tau, GeV */
 /* Efficiency of the isolation against pt, measured in Higgs events. */
 static const Point ELECTRON_ISOLATION[] = {{17.5f, .71f}, {22.5f, .79f}, {27.5f, .82f}, {35, .87f}, {50, .90f}, {80, .93f}};
 static const Point MUON_ISOLATION[] = {{17.5f, .84f}, {22.5f, .90f}, {27.5f, .92f}, {35, .94f}, {50, .95f}};
+
+/* Forwardness of pair production by exchange, and share of longitudinal W bosons in W pairs (tuned). */
+static const float TT_EXCHANGE = 1.9f, VV_EXCHANGE = 2.8f, VV_LONGITUDINAL = .2f, VV_FORWARD = .62f;
 
 /* What differs between processes (tuned). */
 typedef struct {
@@ -133,14 +139,15 @@ typedef struct {
     float extra_excess;   /* mean excess of these over threshold, GeV */
     float below;          /* mean number of jets with raw pt from 18 to 20 GeV */
     float noise;          /* factor on the noise of the soft recoil */
+    float busy;           /* mean pt in the cone of the tau, GeV */
     float eta_width;      /* factor on the width of the jets in eta */
 } Radiation;
 
-static const Radiation Z_RADIATION = {0, 0, 8, .065f, 1, 1};
-static const Radiation GG_H_RADIATION = {.15f, .3f, 12, .08f, 1, 1.1f};
-static const Radiation VBF_RADIATION = {.1f, 0, 10, .07f, 1, 1};
-static const Radiation TT_RADIATION = {.25f, .2f, 15, .06f, 1, 1};
-static const Radiation VV_RADIATION = {.08f, .2f, 12, .08f, 1, 1};
+static const Radiation Z_RADIATION = {0, 0, 8, .065f, 1, 0, 1};
+static const Radiation GG_H_RADIATION = {.04f, .2f, 19, .08f, 1, 0, 1.2f};
+static const Radiation VBF_RADIATION = {.1f, 0, 10, .07f, 1, 0, 1};
+static const Radiation TT_RADIATION = {.06f, .2f, 15, .06f, .95f, 3, 1.3f};
+static const Radiation VV_RADIATION = {.03f, .2f, 12, .08f, .88f, 0, 1.05f};
 
 /* Share of fake taus among selected events: as in the full chain. */
 #define FAKE_SHARE_TT .34f

@@ -38,10 +38,9 @@ static inline Vec boost(Vec p, Vec parent, float m) {
     return (Vec){p.x + k * parent.x, p.y + k * parent.y, p.z + k * parent.z, e};
 }
 
-/* A parent of transverse momentum pt along x, rapidity y and mass m. */
-static inline Vec along_x(float pt, float y, float m) {
-    float mt = sqrtf(m * m + pt * pt);
-    return (Vec){pt, 0, mt * sinhf(y), mt * coshf(y)};
+static inline Vec transverse_and_rapidity(float x, float y, float rapidity, float m) {
+    float mt = sqrtf(m * m + x * x + y * y), up = expf(rapidity), down = 1 / up;
+    return (Vec){x, y, 0.5f * mt * (up - down), 0.5f * mt * (up + down)};
 }
 
 /* Unit vector at cosine c and azimuth f about the axis n (a unit vector). */
