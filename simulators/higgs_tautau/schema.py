@@ -68,5 +68,14 @@ RECORD = (
     ),
 )
 
-SCHEMA = Schema(PRIMARY + DERIVED, RECORD)
+DRAWN = (
+    "DER_mass_vis",
+    "DER_mass_transverse_met_lep",
+    "DER_pt_h",
+    "PRI_had_pt",
+    "PRI_met",
+    "PRI_n_jets",
+)
+
+SCHEMA = Schema(PRIMARY + DERIVED, RECORD, DRAWN)
 """Columns of the Higgs world."""

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.registry import find_config, make_simulator
+from fairuniverse.registry import find_config, find_submission, make_simulator
 from fairuniverse.seeding import Streams, generator
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fairuniverse.comparison import Comparison
     from fairuniverse.config import BenchmarkConfig
     from fairuniverse.events import Events
     from fairuniverse.protocols import Sampler, Simulator
     from fairuniverse.pseudo_experiments import PseudoExperiments
+    from fairuniverse.results import Results
+    from fairuniverse.scoring.card import ScoreCard
 
 TRAINING_FRACTION = 0.7
 """Share of a file that trains where the same file is the pool, too (arXiv:2410.02867 keeps 30 % for tests)."""
@@ -319,6 +322,171 @@ def write_toys(
     with atomic_path(output / "reference" / "settings" / "data.json") as temporary:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return len(truths)
+
+
+def run(
+    config: str | Path,
+    submissions: Sequence[str | Path],
+    output: Path,
+    *,
+    n_workers: int = 1,
+    n_threads: int | None = None,
+    isolation: str = "none",
+) -> Iterator[tuple[str, Results]]:
+    """Train submissions and let each measure every pseudo-experiment; results as they are finished.
+
+    Args:
+        config: Configuration file or name.
+        submissions: Folders, zips, or names of baselines.
+        output: Folder for the run folders, one per submission, named after it.
+        n_workers: Processes that answer toys at the same time.
+        n_threads: Threads for simulating, drawing and fitting.
+        isolation: Backend that starts the submissions' processes.
+
+    Yields:
+        Name and results of each submission.
+
+    Raises:
+        SubmissionError: A submission cannot be read; none is run.
+        InvalidDataError: Two submissions have the same name.
+    """
+    from fairuniverse.isolation.backends import get_backend
+    from fairuniverse.runner import run_submission
+    from fairuniverse.submission import load_submission
+
+    benchmark = Benchmark.load(config, n_threads=n_threads)
+    backend = get_backend(isolation)
+    loaded = [load_submission(find_submission(s)) for s in submissions]
+    names = [s.name for s in loaded]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
+    for submission in loaded:
+        yield (
+            submission.name,
+            run_submission(
+                benchmark,
+                submission,
+                output / submission.name,
+                backend=backend,
+                n_workers=n_workers,
+                n_threads=benchmark.n_threads,
+            ),
+        )
+
+
+def score_runs(runs: Sequence[Path], output: Path | None = None) -> list[ScoreCard]:
+    """Score cards of finished runs, one per submission; with `output`, written to a folder per submission."""
+    from fairuniverse.scoring.card import score_card
+    from fairuniverse.store import read_results
+
+    results = read_results(runs)
+    cards = [score_card(results.of(name)) for name in results.submissions]
+    if output is not None:
+        for card in cards:
+            _write_card(card, results.of(card.submission), output / card.submission)
+    return cards
+
+
+def score_folders(predictions: Path, reference: Path | None, output: Path) -> ScoreCard:
+    """Score a folder of predictions, in our or the official layout, against a folder of truths.
+
+    Writes ``scores.json`` and ``detailed_results.html`` to `output`, and nothing elsewhere.
+    """
+    from fairuniverse.scoring import program
+    from fairuniverse.store import read_results
+
+    return program.score_folders(predictions, reference, output, read_run=read_results, write_page=_write_page)
+
+
+def report(runs: Sequence[Path], output: Path, *, n_threads: int | None = None) -> Path:
+    """Compare finished runs in one HTML page, with the shapes of signal and background.
+
+    Returns:
+        The page.
+    """
+    from fairuniverse.reporting import shape_table, write_report
+    from fairuniverse.scoring.card import score_card
+    from fairuniverse.store import read_results
+
+    results = read_results(runs)
+    cards = [score_card(results.of(name)) for name in results.submissions]
+    simulator = _simulator_of(results)
+    with progress_bar(SHAPE_EVENTS * len(simulator.processes), "simulating shapes", " events") as advance:
+        events = simulator.generate(
+            {p.name: SHAPE_EVENTS for p in simulator.processes},
+            seed=0,
+            purpose="shapes",
+            n_threads=n_threads or n_cores(),
+            progress=advance,
+        )
+    drawn = simulator.schema.drawn or simulator.schema.names
+    shapes = shape_table(simulator, events, drawn, seed=0, n_threads=n_threads or n_cores())
+    return write_report(
+        results,
+        output,
+        cards={card.submission: tuple(card.scores.values()) for card in cards},
+        references=_references(cards[0]),
+        shapes=shapes,
+    )
+
+
+def compare(
+    simulated: Path, reference: Path, *, simulator: str = "higgs_tautau", output: Path | None = None
+) -> Comparison:
+    """Compare two event tables feature by feature; with `output`, draw them in an HTML page."""
+    from fairuniverse.comparison import compare as compare_events
+    from fairuniverse.comparison import comparison_histograms
+    from fairuniverse.reporting import write_comparison
+
+    world = make_simulator(simulator, {})
+    first, second = (_read_for_comparison(path, world) for path in (simulated, reference))
+    comparison = compare_events(first, second)
+    if output is not None:
+        write_comparison(comparison_histograms(first, second), output, distances=comparison.to_frame())
+    return comparison
+
+
+SHAPE_EVENTS = 50_000
+"""Events per process behind the shapes in a report."""
+
+def _simulator_of(results: Results) -> Simulator:
+    """The world that the results were measured in, from their manifest."""
+    config = results.manifest["benchmark"]["config"]["simulator"]
+    return make_simulator(config["name"], config["options"])
+
+
+def _references(card: ScoreCard) -> dict[str, dict[str, float]]:
+    return {
+        line.name: {
+            "quantiles_score": line.quantiles_score,
+            "coverage": line.coverage,
+            "interval": line.width,
+            "winkler": line.winkler,
+        }
+        for line in card.references
+    }
+
+
+def _write_card(card: ScoreCard, results: Results, folder: Path) -> None:
+    from fairuniverse.tables import atomic_path
+
+    with atomic_path(folder / "scores.json") as temporary:
+        temporary.write_text(json.dumps(card.to_flat(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    _write_page(card, results, folder / "detailed_results.html")
+
+
+def _write_page(card: ScoreCard, results: Results, path: Path) -> None:
+    """The page of one submission; without the report libraries, the plain table of the scores."""
+    from fairuniverse.errors import MissingDependencyError
+    from fairuniverse.reporting import write_report
+    from fairuniverse.scoring.program import plain_page
+
+    cards = {card.submission: tuple(card.scores.values())}
+    try:
+        write_report(results, path, cards=cards, references=_references(card))
+    except MissingDependencyError:
+        path.write_text(plain_page(card), encoding="utf-8")
 
 
 def _signals(world: Simulator) -> list[str]:

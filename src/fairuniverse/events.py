@@ -41,10 +41,12 @@ class Schema:
         features: What a submission sees, in column order.
         record: Detector-level columns that only simulated events carry, on which `detector`
             systematics act; never shown to a submission. Empty if the world has none.
+        drawn: Names of the features that a report draws.
     """
 
     features: tuple[Feature, ...]
     record: tuple[Feature, ...] = ()
+    drawn: tuple[str, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
