@@ -13,6 +13,7 @@ import pandas as pd
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.protocols import Score, ScoreValue
 from fairuniverse.results import Results
+from fairuniverse.statistics import pdg_round
 
 from .cost import Cost, failures
 from .coverage import Coverage, coverage_by_mu, coverage_by_nuisance
@@ -198,31 +199,6 @@ def score_card(results: Results, scores: Sequence[Score] = SCORES) -> ScoreCard:
         references=(data_blind(n_toys, results.mu_range, results.confidence_level),),
         manifest=results.manifest,
     )
-
-
-def pdg_round(value: float, error: float | None = None) -> str:
-    """Value and error as text, rounded by the rule of the Particle Data Group.
-
-    The three leading digits of the error decide: up to 354 two digits are kept, up to 949 one, and above
-    it is rounded up to 1000 and keeps two (Review of Particle Physics, introduction, section 5.3).
-
-    Examples:
-        >>> pdg_round(0.827, 0.119), pdg_round(0.827, 0.367), pdg_round(0.827, 0.95)
-        ('0.83 ± 0.12', '0.8 ± 0.4', '0.8 ± 1.0')
-        >>> pdg_round(1234.5), pdg_round(1234.5, 20)
-        ('1234', '1234 ± 20')
-    """
-    if error is None or not math.isfinite(error) or error <= 1e-9 * abs(value):  # no error, or rounding noise
-        return f"{value:.4g}"
-    exponent = math.floor(math.log10(error))
-    leading = round(error / 10.0 ** (exponent - 2))
-    if leading >= 950:
-        exponent += 1
-        error = 10.0**exponent
-    decimals = (0 if 355 <= leading < 950 else 1) - exponent
-    if decimals < 0:
-        return f"{round(value, decimals):.0f} ± {round(error, decimals):.0f}"
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _place(meaning: str) -> str:

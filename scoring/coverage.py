@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.protocols import ONE_SIGMA_CL, ScoreValue
 from fairuniverse.results import NUISANCE_PREFIX, Results
-from fairuniverse.statistics import clopper_pearson, slice_codes
+from fairuniverse.statistics import clopper_pearson, coverage_by_slice
 
 N_SLICES = 5
 """Slices of equal population into which the toys are cut along each nuisance parameter."""
@@ -50,9 +50,10 @@ def coverage_by_mu(results: Results) -> pd.DataFrame:
         (Clopper–Pearson at the results' confidence level), ``p_value`` of the hypothesis that the intervals
         cover, and ``p_value_holm``, the same corrected for the number of rows.
     """
-    i_mu, first, codes = np.unique(results.table["i_mu"].to_numpy(), return_index=True, return_inverse=True)
-    mu_true = results.table["mu_true"].to_numpy()[first]
-    return pd.concat([pd.DataFrame({"i_mu": i_mu, "mu_true": mu_true}), _coverage(results, codes)], axis=1)
+    sets = results.table[["i_mu", "mu_true"]].drop_duplicates("i_mu").sort_values("i_mu", ignore_index=True)
+    slices = coverage_by_slice(results, results.table["i_mu"], n_slices=len(results.table))
+    slices = slices.drop(columns=["low", "high", "mean"])
+    return pd.concat([sets, _with_p_values(slices, results.confidence_level)], axis=1)
 
 
 def coverage_by_nuisance(results: Results, name: str, n_slices: int = N_SLICES) -> pd.DataFrame:
@@ -77,11 +78,7 @@ def coverage_by_nuisance(results: Results, name: str, n_slices: int = N_SLICES) 
         known = ", ".join(results.nuisance_names) or "none"
         raise InvalidDataError(f"no true values of a nuisance parameter {name!r}; the table has: {known}")
     theta = results.table[NUISANCE_PREFIX + name].to_numpy(dtype=np.float64)
-    rows = np.flatnonzero(np.isfinite(theta))
-    codes = slice_codes(theta[rows], n_slices)
-    by_slice = pd.Series(theta[rows]).groupby(codes)
-    ends = pd.DataFrame({"low": by_slice.min(), "high": by_slice.max(), "mean": by_slice.mean()})
-    return pd.concat([ends, _coverage(results, codes, rows)], axis=1)
+    return _with_p_values(coverage_by_slice(results, theta, n_slices), results.confidence_level)
 
 
 @dataclass(frozen=True)
@@ -178,24 +175,7 @@ class Coverage:
         return tuple(ScoreValue(name, v, e, "", None, n, n_failed, text) for name, v, e, text in rows)
 
 
-def _coverage(
-    results: Results, codes: NDArray[np.intp], rows: NDArray[np.intp] | slice = slice(None)
-) -> pd.DataFrame:
-    """Counts and coverage of the groups that `codes` assigns to the rows."""
-    n_toys = np.bincount(codes)
-    n_failed = np.bincount(codes, ~results.is_ok[rows]).astype(np.int64)
-    n_covered = np.bincount(codes, results.covers()[rows]).astype(np.int64)
-    lower, upper = clopper_pearson(n_covered, n_toys, results.confidence_level)
-    p_value = binomial_p_value(n_covered, n_toys, results.confidence_level)
-    return pd.DataFrame(
-        {
-            "n_toys": n_toys,
-            "n_failed": n_failed,
-            "n_covered": n_covered,
-            "coverage": n_covered / n_toys,
-            "lower": lower,
-            "upper": upper,
-            "p_value": p_value,
-            "p_value_holm": holm(p_value),
-        }
-    )
+def _with_p_values(slices: pd.DataFrame, p: float) -> pd.DataFrame:
+    """Slices with the p-value of the hypothesis that the intervals cover with probability p."""
+    p_value = binomial_p_value(slices["n_covered"], slices["n_toys"], p)
+    return slices.assign(p_value=p_value, p_value_holm=holm(p_value))

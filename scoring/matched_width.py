@@ -53,11 +53,12 @@ class MatchedWidth:
         n, n_failed = len(results.table), int((~results.is_ok).sum())
         if n < 2:
             return ()
-        matched = _CrossFit(results)
         units = resampling_units(results)
-        value = matched(np.ones(n))
-        counts = bootstrap_counts(int(units.max()) + 1)
-        drawn = np.array([matched(count[units].astype(np.float64)) for count in counts])
+        counts = bootstrap_counts(int(units.max()) + 1).astype(np.float64)
+        first = halves(results)
+        pair = _Half(results, first, units), _Half(results, ~first, units)
+        value = _cross_fit(*pair, np.ones(counts.shape[1]))
+        drawn = np.array([_cross_fit(*pair, count) for count in counts])
         error = drawn.std(axis=0, ddof=1) if np.isfinite(drawn).all() else np.full(3, np.nan)
         names = {
             "width_matched": (False, "Mean width after scaling the intervals to the right coverage."),
@@ -70,38 +71,34 @@ class MatchedWidth:
         )
 
 
-class _CrossFit:
-    """Width, factor and held-out coverage as functions of the weights of the toys."""
+class _Half:
+    """One half of the toys in the order of their reach, summed by unit where only sums are needed."""
 
-    def __init__(self, results: Results) -> None:
-        self._p = results.confidence_level
-        self._is_ok = results.is_ok
-        self._widths = results.widths()
-        self._reach = reach_of_truth(results)
-        first = halves(results)
-        rows = [np.flatnonzero(first), np.flatnonzero(~first)]
-        self._rows = [r[np.argsort(self._reach[r], kind="stable")] for r in rows]
+    def __init__(self, results: Results, is_in: NDArray[np.bool_], units: NDArray[np.intp]) -> None:
+        reach = reach_of_truth(results)
+        rows = np.flatnonzero(is_in)
+        rows = rows[np.argsort(reach[rows], kind="stable")]
+        widths, is_ok, n_units = results.widths()[rows], results.is_ok[rows], int(units.max()) + 1
+        self.p = results.confidence_level
+        self.reach = reach[rows]
+        self.units = units[rows]
+        self.scaled = np.bincount(self.units, widths * is_ok, n_units)
+        self.fixed = np.bincount(self.units, widths * ~is_ok, n_units)
 
-    def __call__(self, weights: NDArray[np.float64]) -> tuple[float, float, float]:
-        a, b = self._rows
-        one, two = (
-            self._apply(self._factor(a, weights), b, weights),
-            self._apply(self._factor(b, weights), a, weights),
-        )
-        total = weights.sum()
-        return (one[0] + two[0]) / total, (one[1] + two[1]) / 2, (one[2] + two[2]) / total
 
-    def _factor(self, rows: NDArray[np.intp], weights: NDArray[np.float64]) -> float:
-        cumulative = np.cumsum(weights[rows])
-        i = np.searchsorted(cumulative, self._p * cumulative[-1])
-        return float(self._reach[rows[i]])
-
-    def _apply(
-        self, factor: float, rows: NDArray[np.intp], weights: NDArray[np.float64]
-    ) -> tuple[float, float, float]:
-        """Sum of scaled widths, the factor, and the covered weight on these rows."""
-        w = weights[rows]
-        if not np.isfinite(factor):
-            return np.inf, factor, np.nan
-        widths = np.where(self._is_ok[rows], factor * self._widths[rows], self._widths[rows])
-        return float(w @ widths), factor, float(w @ (self._reach[rows] <= factor))
+def _cross_fit(one: _Half, two: _Half, weights: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean scaled width, mean factor and held-out coverage, each unit counted with its weight."""
+    sums = [np.cumsum(weights[half.units]) for half in (one, two)]
+    factors = [
+        float(half.reach[np.searchsorted(c, half.p * c[-1])])
+        for half, c in zip((one, two), sums, strict=True)
+    ]
+    if not np.isfinite(factors).all():
+        return np.inf, np.inf, np.nan
+    width, covered = 0.0, 0.0
+    for half, c, factor in zip((one, two), sums, reversed(factors), strict=True):
+        width += float(weights @ (factor * half.scaled + half.fixed))
+        n_within = np.searchsorted(half.reach, factor, side="right")
+        covered += float(c[n_within - 1]) if n_within else 0.0
+    total = float(sums[0][-1] + sums[1][-1])
+    return width / total, sum(factors) / 2, covered / total

@@ -147,9 +147,16 @@ def with_truth(results: Results, truth: Truth) -> Results:
     Every toy of the truth has one row: a toy without an answer is ``missing``, of several answers the first
     counts, answers to toys that do not exist are left out. The manifest says how many under ``dropped_rows``.
     A row is only ``ok`` if its numbers are finite and in order.
+
+    Raises:
+        InvalidDataError: The results are of several submissions.
     """
+    if len(results.submissions) != 1:
+        raise InvalidDataError(f"expected results of one submission, not of {', '.join(results.submissions)}")
     answers = results.table.drop(columns=[c for c in results.table if str(c).startswith(NUISANCE_PREFIX)])
     answers = answers.drop(columns="mu_true").drop_duplicates(["i_mu", "i_toy"])
+    for column in (c for c, dtype in COLUMNS.items() if dtype != "object" and c in answers):
+        answers[column] = pd.to_numeric(answers[column], errors="coerce")
     n_toys = truth.n_toys or min(max(int(answers["i_toy"].max()) + 1, 1), MAX_TOYS)
     table = truth.table(n_toys).merge(answers, how="left", on=["i_mu", "i_toy"])
     unanswered = table["status"].isna()

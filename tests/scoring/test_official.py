@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fairuniverse.scoring import score_card
 from fairuniverse.scoring.official import MAX_BYTES, read_official, write_official
@@ -261,6 +262,26 @@ def test_truth_of_the_reference_replaces_the_claimed_one(tmp_path: Path) -> None
     assert np.flatnonzero(judged.table["status"] == "missing").tolist() == [3, 18, 19]
     assert (judged.mu_range, judged.confidence_level) == ((0.1, 3.0), 0.6827)
     assert judged.manifest["dropped_rows"] == 2
+
+
+def test_numbers_in_words_are_no_numbers(tmp_path: Path) -> None:
+    """A results table of a stranger that holds text where numbers belong is scored as it is."""
+    honest = gaussian_results(n_mu=1, n_toys=3)
+    write_truth(honest, tmp_path)
+    table = honest.table.astype({"lower": object, "wall_time_s": object})
+    table.loc[0, "lower"], table.loc[1, "wall_time_s"] = "low", "fast"
+    judged = with_truth(Results(table, honest.mu_range), read_truth(tmp_path))
+    assert judged.table["status"].tolist() == ["non_finite", "ok", "ok"]
+    assert score_card(judged)["wall_time_total"].value == 1.0
+
+
+def test_several_submissions_are_not_judged_as_one(tmp_path: Path) -> None:
+    """Predictions of several submissions are refused."""
+    one = gaussian_results(n_mu=1, n_toys=3)
+    write_truth(one, tmp_path)
+    both = Results(pd.concat([one.table, one.table.assign(submission="other")]), one.mu_range)
+    with pytest.raises(InvalidDataError, match="method, other"):
+        with_truth(both, read_truth(tmp_path))
 
 
 def test_a_claimed_ok_is_checked(tmp_path: Path) -> None:

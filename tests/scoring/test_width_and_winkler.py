@@ -75,6 +75,13 @@ def test_matched_width_does_not_depend_on_the_claimed_scale(scale: float) -> Non
     assert coverage == pytest.approx(0.6827, abs=0.001 + 1.5 / 400)
 
 
+def test_no_interval_is_scaled_with_its_own_truth() -> None:
+    """Even toys miss by 1 and odd toys by 2 half-widths: each half gets the factor of the other."""
+    results = results_of(mu_true=[2.0, 3.0] * 10, mu_hat=1.0, lower=0.0, upper=2.0)
+    width, factor, coverage = (s.value for s in MatchedWidth()(results))
+    assert (width, factor, coverage) == (3.0, 1.5, 0.5)
+
+
 def test_matched_width_cannot_repair_many_failures() -> None:
     """With more than a third of the toys failed no factor gives the coverage: the score has no value."""
     assert MatchedWidth()(failing(gaussian_results(), range(0, 1000, 2)))[0].value is None
