@@ -1,6 +1,8 @@
-"""Statistics of counted intervals: how often they cover, overall and in slices of the truth."""
+"""Statistics of the intervals: how often they cover, how far they pull, how their numbers are rounded."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pandas as pd
@@ -94,42 +96,39 @@ def slice_codes(values: ArrayLike, n_slices: int) -> NDArray[np.int64]:
     return np.unique(np.searchsorted(inner, values), return_inverse=True)[1].astype(np.int64)
 
 
-def coverage_by_slice(
-    covers: NDArray[np.bool_],
-    values: ArrayLike,
-    *,
-    n_slices: int = 10,
-    confidence_level: float = ONE_SIGMA_CL,
-) -> pd.DataFrame:
-    """Coverage in slices of a true value (mu or a nuisance parameter), with Clopper-Pearson intervals.
+def coverage_by_slice(results: Results, values: ArrayLike, n_slices: int) -> pd.DataFrame:
+    """Coverage in slices of a true value, with Clopper-Pearson intervals at the results' confidence level.
 
     Args:
-        covers: Which toys' intervals contain mu_true, shape (n_toys,); a failed toy does not cover.
-        values: The true value in each toy, shape (n_toys,).
+        results: Results of one submission; a failed toy does not cover.
+        values: The true value (mu or a nuisance parameter) in each toy, shape (n_toys,). Toys in which it is
+            not known (NaN) are left out.
         n_slices: Largest number of slices (see `slice_codes`).
-        confidence_level: Confidence level of the interval on the coverage.
 
     Returns:
-        One row per slice: ``low, high, mean`` of the values in it, ``n_toys, n_covering, coverage`` and
-        the interval ``lower, upper`` of the coverage.
-
-    Raises:
-        InvalidDataError: The lengths differ, or a value is not finite.
+        One row per slice: ``low, high, mean`` of the values in it, ``n_toys, n_failed, n_covered, coverage``
+        and the interval ``lower, upper`` of the coverage.
     """
     values = np.asarray(values, float)
-    if values.shape != np.shape(covers) or not np.isfinite(values).all():
-        raise InvalidDataError("slices need one finite true value per toy; drop toys whose truth is unknown")
-    toys = pd.DataFrame({"value": values, "covers": covers, "slice": slice_codes(values, n_slices)})
-    table = toys.groupby("slice", as_index=False).agg(
-        low=("value", "min"),
-        high=("value", "max"),
-        mean=("value", "mean"),
-        n_toys=("covers", "size"),
-        n_covering=("covers", "sum"),
+    rows = np.flatnonzero(np.isfinite(values))
+    codes = slice_codes(values[rows], n_slices)
+    by_slice = pd.Series(values[rows]).groupby(codes)
+    n_toys = np.bincount(codes)
+    n_covered = np.bincount(codes, results.covers()[rows]).astype(np.int64)
+    lower, upper = clopper_pearson(n_covered, n_toys, results.confidence_level)
+    return pd.DataFrame(
+        {
+            "low": by_slice.min(),
+            "high": by_slice.max(),
+            "mean": by_slice.mean(),
+            "n_toys": n_toys,
+            "n_failed": np.bincount(codes, ~results.is_ok[rows]).astype(np.int64),
+            "n_covered": n_covered,
+            "coverage": n_covered / n_toys,
+            "lower": lower,
+            "upper": upper,
+        }
     )
-    table["coverage"] = table["n_covering"] / table["n_toys"]
-    table["lower"], table["upper"] = clopper_pearson(table["n_covering"], table["n_toys"], confidence_level)
-    return table.drop(columns="slice")
 
 
 def pulls(results: Results) -> NDArray[np.float64]:
@@ -151,3 +150,27 @@ def pulls(results: Results) -> NDArray[np.float64]:
     pull = np.full(len(t), np.nan)
     np.divide(distance, sigma, out=pull, where=results.is_ok & (sigma > 0))
     return pull
+
+
+def pdg_round(value: float, error: float | None = None) -> str:
+    """Value and error as text, rounded by the rule of the Particle Data Group.
+
+    The three leading digits of the error decide: up to 354 two digits are kept, up to 949 one, and above
+    it is rounded up to 1000 and keeps two (Review of Particle Physics, introduction, section 5.3).
+
+    >>> pdg_round(0.827, 0.119), pdg_round(0.827, 0.367), pdg_round(0.827, 0.95)
+    ('0.83 ± 0.12', '0.8 ± 0.4', '0.8 ± 1.0')
+    >>> pdg_round(1234.5), pdg_round(1234.5, 20)
+    ('1234', '1234 ± 20')
+    """
+    if error is None or not math.isfinite(error) or error <= 1e-9 * abs(value):  # no error, or rounding noise
+        return f"{value:.4g}"
+    exponent = math.floor(math.log10(error))
+    leading = round(error / 10.0 ** (exponent - 2))
+    if leading >= 950:
+        exponent += 1
+        error = 10.0**exponent
+    decimals = (0 if 355 <= leading < 950 else 1) - exponent
+    if decimals < 0:
+        return f"{round(value, decimals):.0f} ± {round(error, decimals):.0f}"
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"

@@ -10,15 +10,16 @@ the reader's browser by a bundled Vega. What decides:
 - Text and axes take the page's own colour, so one picture serves light, dark and print.
 - Ten thousand toys are histograms and counts long before they are drawn: a page is no larger for them.
 
-The specifications are plain dictionaries (`fairuniverse.reporting.marks`): Altair writes the same ones, but took
-three times as long as rendering them.
+The specifications are plain dictionaries (`fairuniverse.reporting.marks`): Altair writes the same ones, but
+took three times as long as rendering them.
 
 A table of the numbers stands under the charts for readers who cannot see them.
 """
 
+from fairuniverse.reporting.diagnostics import overview_chart
 from fairuniverse.reporting.render import save_chart
 from fairuniverse.reporting.report import write_report
 from fairuniverse.reporting.shapes import shape_table
 from fairuniverse.reporting.validation import write_comparison
 
-__all__ = ["save_chart", "shape_table", "write_comparison", "write_report"]
+__all__ = ["overview_chart", "save_chart", "shape_table", "write_comparison", "write_report"]

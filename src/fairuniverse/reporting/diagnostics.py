@@ -71,6 +71,21 @@ def interval_figure(results: Results, n_shown: int = N_INTERVALS) -> Figure:
     )
 
 
+def overview_chart(results: Results, n_shown: int = 60, n_submissions: int = 3) -> marks.Spec:
+    """The intervals of the first submissions beside each other with their coverage and width: one picture."""
+    toys = _evenly_chosen(results, n_shown)
+    domain = marks.padded(results.mu_range, 0.2)
+    panels = []
+    for name in results.submissions[:n_submissions]:
+        part = results.of(name)
+        score = f"coverage {part.covers().mean():.1%}, mean width {part.widths().mean():.2f}"
+        subtitle = f"{score}, {len(part.table):,} toys"
+        chart = _interval_chart(_interval_frame(part, toys), domain)
+        panels.append({**chart, "title": {"text": name, "subtitle": subtitle}, "width": 300, "height": 330})
+    legend = "Intervals for mu, one line a toy. Blue contains the true mu (black), vermilion misses it."
+    return {"hconcat": panels, "spacing": 24, "title": {"text": legend, "fontWeight": "normal", "offset": 12}}
+
+
 OUTCOMES = (
     Key("contains the true mu", BLUE, "none"),
     Key("does not", VERMILLION, "none"),
@@ -291,14 +306,8 @@ def _interval_chart(frame: pd.DataFrame, domain: marks.Domain) -> marks.Spec:
 
 
 def _coverage_tables(results: Results, column: str, n_slices: int) -> dict[str, pd.DataFrame]:
-    tables = {}
-    for name in results.submissions:
-        part = results.of(name)
-        is_known = np.isfinite(part.table[column].to_numpy(float))
-        tables[name] = coverage_by_slice(
-            part.covers()[is_known], part.table[column].to_numpy(float)[is_known], n_slices=n_slices
-        )
-    return tables
+    parts = {name: results.of(name) for name in results.submissions}
+    return {name: coverage_by_slice(part, part.table[column], n_slices) for name, part in parts.items()}
 
 
 def _coverage_chart(results: Results, tables: Mapping[str, pd.DataFrame], title: str) -> marks.Spec:

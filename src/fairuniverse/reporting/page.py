@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fairuniverse.errors import StorageError
 from fairuniverse.reporting.render import inline_svg
 from fairuniverse.reporting.theme import Key
+from fairuniverse.statistics import pdg_round
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,27 +166,11 @@ def number(value: Any) -> str:
 
 
 def with_error(value: float | None, error: float | None) -> str:
-    """Value ± error, rounded by the rule of the Particle Data Group.
+    """Value ± error as `fairuniverse.statistics.pdg_round` rounds them; a dash for what is not there.
 
-    The error has two significant digits if its first three are 100 to 354, else one (from 950 on it rounds up
-    to 1000); the value ends at the same place.
-
-    >>> with_error(0.827, 0.119), with_error(0.827, 0.367)
-    ('0.83 ± 0.12', '0.8 ± 0.4')
+    >>> with_error(-0.827, 0.119), with_error(None, None)
+    ('−0.83 ± 0.12', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
-    if error is None or not math.isfinite(error) or error <= 0:
-        return number(float(value)).replace("-", "−")
-    n_decimals = _decimals(error)
-    if n_decimals < 0:
-        value, error = round(value, n_decimals), round(error, n_decimals)
-    n_shown = max(n_decimals, 0)
-    return f"{value:.{n_shown}f} ± {error:.{n_shown}f}".replace("-", "−")
-
-
-def _decimals(error: float) -> int:
-    """Decimal place at which a quantity of this error ends; negative left of the point."""
-    exponent = math.floor(math.log10(error))
-    leading = round(error / 10.0 ** (exponent - 2))
-    return 1 - exponent if leading < 355 else -exponent
+    return pdg_round(value, error).replace("-", "−")

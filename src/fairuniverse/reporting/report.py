@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from fairuniverse._version import __version__
 from fairuniverse.errors import InvalidDataError
+from fairuniverse.reporting import diagnostics as d
+from fairuniverse.reporting.cards import Cards, References, card_table, score_figure
+from fairuniverse.reporting.page import Figure, Page, Section, Table, plain_rows, write_page
 from fairuniverse.reporting.render import require_chart_libraries
+from fairuniverse.reporting.shapes import shape_figures
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fairuniverse.reporting.cards import Cards, References
-    from fairuniverse.reporting.page import Figure, Page, Section, Table
     from fairuniverse.results import Results
 
 
@@ -48,8 +50,6 @@ def write_report(
         StorageError: The file cannot be written.
     """
     require_chart_libraries()
-    from fairuniverse.reporting.page import write_page
-
     if results.table.empty:
         raise InvalidDataError("the results hold no toys: there is nothing to report")
     without = [name for name in results.submissions if name not in cards]
@@ -61,12 +61,10 @@ def write_report(
 def _page(
     results: Results, cards: Cards, references: References, shapes: pd.DataFrame | None, title: str | None
 ) -> Page:
-    from fairuniverse.reporting.page import Page
-
     sections = [
         _scores(results, {name: cards[name] for name in results.submissions}, references),
         _intervals(results),
-        _estimates(results),
+        _precision(results),
         _running(results),
         _worlds(shapes),
         _provenance(results.manifest),
@@ -86,16 +84,11 @@ def _page(
 
 
 def _scores(results: Results, cards: Cards, references: References) -> Section:
-    from fairuniverse.reporting.cards import card_table, score_figure
-    from fairuniverse.reporting.diagnostics import calibration_figure
-
-    blocks = (card_table(cards, references), score_figure(cards, references), calibration_figure(results))
+    blocks = (card_table(cards, references), score_figure(cards, references), d.calibration_figure(results))
     return _section("Scores", blocks)
 
 
 def _intervals(results: Results) -> Section:
-    from fairuniverse.reporting import diagnostics as d
-
     blocks = (
         d.interval_figure(results),
         d.coverage_by_mu_figure(results),
@@ -106,11 +99,9 @@ def _intervals(results: Results) -> Section:
     )
 
 
-def _estimates(results: Results) -> Section:
-    from fairuniverse.reporting import diagnostics as d
-
+def _precision(results: Results) -> Section:
     if not results.is_ok.any():
-        return _section("Estimates", ())
+        return _section("Precision", ())
     blocks = (d.width_figure(results), d.pull_figure(results), d.bias_figure(results))
     return _section(
         "Precision", blocks, "How long are the intervals, and are their centres and errors right?"
@@ -118,30 +109,22 @@ def _estimates(results: Results) -> Section:
 
 
 def _running(results: Results) -> Section:
-    from fairuniverse.reporting.diagnostics import cost_figure, failure_table
-
-    return _section("Running", (failure_table(results), cost_figure(results)))
+    return _section("Running", (d.failure_table(results), d.cost_figure(results)))
 
 
 def _worlds(shapes: pd.DataFrame | None) -> Section:
     if shapes is None or shapes.empty:
         return _section("Signal and background", ())
-    from fairuniverse.reporting.shapes import shape_figures
-
     return _section("Signal and background", shape_figures(shapes), "What the methods were given to look at.")
 
 
 def _provenance(manifest: Mapping[str, Any]) -> Section:
-    from fairuniverse.reporting.page import Table, plain_rows
-
     rows = plain_rows(_provenance_rows(manifest))
     reading = "What to keep with the numbers, so that somebody else can make them again."
     return _section("Provenance", (Table(("entry", "value"), rows, "", reading),) if rows else ())
 
 
 def _section(title: str, blocks: tuple[Figure | Table | None, ...], text: str = "") -> Section:
-    from fairuniverse.reporting.page import Section
-
     return Section(title, tuple(b for b in blocks if b is not None), text)
 
 

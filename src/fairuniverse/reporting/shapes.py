@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.nuisance import complete
+from fairuniverse.reporting import marks
+from fairuniverse.reporting.marks import Spec
+from fairuniverse.reporting.page import Figure, Panel, number, table_of
+from fairuniverse.reporting.theme import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION, Key, keys
 from fairuniverse.seeding import Streams
 
 if TYPE_CHECKING:
     from fairuniverse.events import Events, Feature
     from fairuniverse.nuisance import NuisanceParameter
     from fairuniverse.protocols import Simulator
-    from fairuniverse.reporting.marks import Spec
-    from fairuniverse.reporting.page import Figure
-    from fairuniverse.reporting.theme import Key
 
 N_BINS = 30
 UP, DOWN = "_up", "_down"
@@ -139,8 +140,6 @@ def _histograms(events: Events, feature: Feature, edges: NDArray[np.float64]) ->
 
 
 def _process_figure(table: pd.DataFrame) -> Figure:
-    from fairuniverse.reporting.page import Figure, Panel, number, table_of
-
     first = table["feature"].iloc[0]
     yields = table[table["feature"] == first].groupby("process", sort=False)["nominal"].sum()
     counted = ", ".join(f"{name} {number(float(total))}" for name, total in yields.items())
@@ -159,9 +158,6 @@ def _process_figure(table: pd.DataFrame) -> Figure:
 
 
 def _shift_figure(table: pd.DataFrame) -> Figure:
-    from fairuniverse.reporting.page import Figure, Panel
-    from fairuniverse.reporting.theme import BLUE, VERMILLION, Key
-
     varied = _nuisance_keys(table)
     return Figure(
         "What the nuisance parameters do to them",
@@ -183,16 +179,12 @@ def _heading(group: pd.DataFrame) -> str:
 
 def _process_keys(table: pd.DataFrame) -> tuple[Key, ...]:
     """Keys of the processes; the signal comes first."""
-    from fairuniverse.reporting.theme import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, keys
-
     found = keys(_signal_first(table), (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY))
     return tuple(replace(key, shape="none") for key in found)
 
 
 def _nuisance_keys(table: pd.DataFrame) -> tuple[Key, ...]:
     """Keys of the nuisance parameters, in colours that signal and background leave free."""
-    from fairuniverse.reporting.theme import GREEN, ORANGE, PURPLE, SKY, keys
-
     return tuple(
         replace(key, shape="none") for key in keys(nuisance_names(table), (GREEN, PURPLE, ORANGE, SKY))
     )
@@ -214,8 +206,6 @@ def _edges(group: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _process_chart(group: pd.DataFrame, series: Sequence[Key]) -> Spec:
-    from fairuniverse.reporting import marks
-
     edges = _edges(group)
     x, y = (
         marks.x_axis(_title(group), (edges[0], edges[-1])),
@@ -229,9 +219,6 @@ def _process_chart(group: pd.DataFrame, series: Sequence[Key]) -> Spec:
 
 
 def _shift_chart(group: pd.DataFrame, series: Sequence[Key]) -> Spec:
-    from fairuniverse.reporting import marks
-    from fairuniverse.reporting.theme import BLUE, VERMILLION, Key
-
     edges = _edges(group)
     x = marks.x_axis("", (edges[0], edges[-1]), labels=False, ticks=False)
     y = marks.y_axis("density", tickCount=4, format="~g")
@@ -257,9 +244,6 @@ def _sums(group: pd.DataFrame) -> pd.DataFrame:
 def _ratio_chart(
     sums: pd.DataFrame, edges: NDArray[np.float64], series: Sequence[Key], title: str, x_title: str
 ) -> Spec:
-    from fairuniverse.reporting import marks
-    from fairuniverse.reporting.theme import INK
-
     nominal = sums["nominal"].to_numpy(float)
     ratios = {
         c: _ratio(sums[c].to_numpy(float), nominal) for k in series for c in (k.label + UP, k.label + DOWN)

@@ -46,6 +46,7 @@ CONFIG = {
         "labelLimit": LABEL_LIMIT,
     },
     "text": {"color": INK, "fontSize": 12},
+    "title": {"color": INK, "subtitleColor": INK, "fontSize": 14, "subtitleFontSize": 12, "anchor": "start"},
     "axisY": {"minExtent": 40},
     "autosize": {"type": "fit", "contains": "padding"},
     "padding": 2,

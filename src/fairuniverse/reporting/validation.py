@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from fairuniverse.errors import InvalidDataError
+from fairuniverse.reporting import marks
+from fairuniverse.reporting.marks import Spec
+from fairuniverse.reporting.page import Figure, Page, Panel, Section, table_of, write_page
 from fairuniverse.reporting.render import require_chart_libraries
-
-if TYPE_CHECKING:
-    from fairuniverse.reporting.marks import Spec
-    from fairuniverse.reporting.page import Figure, Page
+from fairuniverse.reporting.theme import BLUE, INK, VERMILLION, Key
 
 COLUMNS = (
     "process",
@@ -28,7 +27,7 @@ COLUMNS = (
 )
 """Columns of the table of histograms; densities have unit area, the ratio is simulated over reference."""
 
-PLOT_WIDTH = 300
+PLOT_WIDTH = 220
 
 
 def write_comparison(
@@ -55,7 +54,6 @@ def write_comparison(
         StorageError: The file cannot be written.
     """
     require_chart_libraries()
-    from fairuniverse.reporting.page import write_page
 
     missing = [c for c in COLUMNS if c not in histograms.columns]
     if missing or histograms.empty:
@@ -64,8 +62,6 @@ def write_comparison(
 
 
 def _page(histograms: pd.DataFrame, distances: pd.DataFrame | None, title: str) -> Page:
-    from fairuniverse.reporting.page import Page, Section, table_of
-
     sections = [
         Section(
             "Distributions", tuple(_figure(str(f), g) for f, g in histograms.groupby("feature", sort=False))
@@ -86,9 +82,6 @@ def _page(histograms: pd.DataFrame, distances: pd.DataFrame | None, title: str) 
 
 
 def _figure(feature: str, histograms: pd.DataFrame) -> Figure:
-    from fairuniverse.reporting.page import Figure, Panel, table_of
-    from fairuniverse.reporting.theme import BLUE, VERMILLION, Key
-
     return Figure(
         feature,
         "Above: unit-area distributions. Below: simulated over reference, on the statistical error of the "
@@ -103,9 +96,6 @@ def _figure(feature: str, histograms: pd.DataFrame) -> Figure:
 
 
 def _chart(feature: str, group: pd.DataFrame) -> Spec:
-    from fairuniverse.reporting import marks
-    from fairuniverse.reporting.theme import BLUE, INK, VERMILLION, Key
-
     edges = np.append(group["bin_left"].to_numpy(float), group["bin_right"].iloc[-1])
     domain = (edges[0], edges[-1])
     reference, error = group["density_ref"].to_numpy(float), group["error_ref"].to_numpy(float)
@@ -121,13 +111,13 @@ def _chart(feature: str, group: pd.DataFrame) -> Spec:
         group["error_ratio"].to_numpy(float),
     )
     x = marks.x_axis(feature, domain)
-    ratio_y = marks.y_axis("sim. / ref.", (0.5, 1.5), values=[0.5, 0.75, 1.0, 1.25, 1.5])
+    ratio_y = marks.y_axis("sim. / ref.", (0.5, 1.5), values=[0.5, 1.0, 1.5])
     ratios = (
         marks.step_band(edges, 1 - ratio_error, 1 + ratio_error, INK, x, ratio_y),
         marks.level(1.0, ratio_y, "equal"),
         marks.steps(edges, ratio, Key("simulated / reference", VERMILLION), x, ratio_y),
     )
     return marks.stack(
-        marks.panel(*shapes, width=PLOT_WIDTH, height=130),
+        marks.panel(*shapes, width=PLOT_WIDTH, height=120),
         marks.panel(*ratios, width=PLOT_WIDTH, height=70),
     )
