@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fairuniverse._version import __version__
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.reporting import diagnostics as d
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from fairuniverse.results import Results
 
 
+@np.errstate(all="ignore")  # answers of any size are legal; what overflows is drawn as missing
 def write_report(
     results: Results,
     path: str | Path,

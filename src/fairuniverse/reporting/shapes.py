@@ -91,8 +91,8 @@ def bin_edges(events: Events, feature: Feature, n_bins: int = N_BINS) -> NDArray
         dtype=float,
     )
     low, high = float(ranges[:, 0].min()), float(ranges[:, 1].max())
-    if np.all(values[is_present] == np.round(values[is_present])):
-        return np.arange(low - 0.5, high + 1.0)
+    if high - low < n_bins and np.all(values[is_present] == np.round(values[is_present])):
+        return np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.0)
     return np.linspace(low, high if high > low else low + 1.0, n_bins + 1)
 
 

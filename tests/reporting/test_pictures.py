@@ -1,0 +1,101 @@
+"""Picture files and the page that compares simulated with reference events."""
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_inputs import make_results
+
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.reporting import overview_chart, save_chart, write_comparison
+from fairuniverse.reporting.page import number, with_error
+from fairuniverse.reporting.theme import keys
+
+
+@pytest.fixture(scope="module")
+def chart():
+    """Intervals of two submissions beside each other."""
+    return overview_chart(make_results(n_toys=20))
+
+
+def test_png_is_as_large_as_asked(chart, tmp_path):
+    """Twice the scale has twice the pixels, on the same chart."""
+    sizes = []
+    for scale in (1, 2):
+        data = save_chart(chart, tmp_path / f"{scale}.png", scale=scale).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        sizes.append(int.from_bytes(data[16:20], "big"))
+    assert sizes[0] > 600
+    assert sizes[1] == pytest.approx(2 * sizes[0], abs=2)
+
+
+def test_svg_names_the_submissions_and_their_scores(chart, tmp_path):
+    """The picture can stand alone: names, coverage, width and number of toys are in it."""
+    root = ET.parse(save_chart(chart, tmp_path / "overview.svg")).getroot()
+    text = " ".join(t.text or "" for t in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert "profile_likelihood" in text
+    assert "mean width" in text
+    assert "200 toys" in text
+
+
+def test_other_picture_formats_are_refused(chart, tmp_path):
+    """The message names the two formats."""
+    with pytest.raises(InvalidDataError, match=r"\.svg or \.png"):
+        save_chart(chart, tmp_path / "overview.jpg")
+
+
+def histograms(processes=("htautau", "ztautau"), features=("PRI_met", "DER_mass_vis")) -> pd.DataFrame:
+    """Equal exponential distributions with an empty last bin."""
+    edges = np.linspace(0, 200, 21)
+    density = np.append(np.exp(-edges[:-2] / 50), 0.0)
+    error = 0.1 * density
+    with np.errstate(invalid="ignore"):
+        ratio, error_ratio = density / density, error / density
+    one = pd.DataFrame(
+        {
+            "bin_left": edges[:-1],
+            "bin_right": edges[1:],
+            "density_sim": density,
+            "density_ref": density,
+            "error_ref": error,
+            "ratio": ratio,
+            "error_ratio": error_ratio,
+        }
+    )
+    return pd.concat(
+        [one.assign(process=p, feature=f) for f in features for p in processes], ignore_index=True
+    )
+
+
+def test_comparison_draws_every_feature_of_every_process(tmp_path):
+    """Two features of two processes are four charts, with the table of distances before them."""
+    distances = pd.DataFrame({"process": ["htautau"], "feature": ["PRI_met"], "ks": [0.034], "floor": [0.02]})
+    path = write_comparison(histograms(), tmp_path / "comparison.html", distances=distances)
+    html = path.read_text(encoding="utf-8")
+    assert html.count('role="img"') == 4
+    assert html.index("0.034") < html.index("sim. / ref.")
+
+
+def test_comparison_needs_its_columns(tmp_path):
+    """The message lists what is missing."""
+    with pytest.raises(InvalidDataError, match="ratio, error_ratio"):
+        write_comparison(histograms().drop(columns=["ratio", "error_ratio"]), tmp_path / "c.html")
+    with pytest.raises(InvalidDataError, match="histograms need rows"):
+        write_comparison(histograms().iloc[:0], tmp_path / "c.html")
+
+
+def test_numbers_are_rounded_where_people_read_them():
+    """Value and error end at the same digit; what is not there is a dash."""
+    assert with_error(-0.5761, 0.0213) == "−0.576 ± 0.021"
+    assert (
+        with_error(float("nan"), 0.1) == with_error(None, None) == number(None) == number(float("nan")) == "–"
+    )
+    assert number(0.123456) == "0.1235"
+    assert number(12) == "12"
+
+
+def test_many_series_stay_distinguishable():
+    """Twelve submissions differ in colour, shape or dash pattern."""
+    drawn = {(k.color, k.shape, k.dash) for k in keys([f"method {i}" for i in range(12)])}
+    assert len(drawn) == 12
