@@ -15,6 +15,8 @@ ROWS = (
     ("cli",),
 )
 LEAVES = ("simulators", "scoring", "baselines")
+SCORE_CARD_USERS = ("api",)
+"""Modules that may make score cards; simulators and methods are reached through the registry only."""
 RANK = {name: i for i, row in enumerate(ROWS) for name in row}
 ORDER = [name for row in ROWS for name in row]
 ROOT = Path(__file__).parents[1]
@@ -46,14 +48,19 @@ def imported(path: Path, package: str) -> Iterator[str]:
 def modules() -> list[tuple[str, Path]]:
     """Dotted name of the containing package, and path, of every module of the project."""
     found = []
-    for folder, package in (("src/fairuniverse", "fairuniverse"), *((f, f"fairuniverse.{f}") for f in LEAVES)):
+    for folder, package in (
+        ("src/fairuniverse", "fairuniverse"),
+        *((f, f"fairuniverse.{f}") for f in LEAVES),
+    ):
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT / folder).parent.parts
             found.append((".".join([package, *parts]), path))
     return found
 
 
-@pytest.mark.parametrize(("package", "path"), modules(), ids=lambda v: str(v) if isinstance(v, str) else v.stem)
+@pytest.mark.parametrize(
+    ("package", "path"), modules(), ids=lambda v: str(v) if isinstance(v, str) else v.stem
+)
 def test_imports_point_down(package, path):
     """A module imports only those named before it; a leaf only the first row and the likelihood."""
     parts = [*package.split(".")[1:], path.stem]
@@ -65,6 +72,8 @@ def test_imports_point_down(package, path):
         if own in LEAVES:
             same = name.split(".")[1:3] == parts[:2] or (own == "scoring" and target == "scoring")
             assert same or RANK.get(target) == 0 or target == "likelihood", f"{path} imports {name}"
+        elif target == "scoring":
+            assert own in SCORE_CARD_USERS, f"{path} imports {name}"
         elif own != "__init__" and target != own:
             assert target in RANK, f"{path} imports {name}, which belongs to no row"
             assert ORDER.index(target) < ORDER.index(own), f"{path} imports {name}"

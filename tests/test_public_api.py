@@ -13,7 +13,18 @@ def test_public_names_are_frozen():
 
 def test_import_and_help_load_no_heavy_library():
     """Neither the import nor --help pays for pandas, SciPy, Arrow, plotting or learning libraries."""
-    heavy = ("pandas", "scipy", "pyarrow", "altair", "sklearn", "xgboost", "iminuit", "pyhf", "pydantic", "uproot")
+    heavy = (
+        "pandas",
+        "scipy",
+        "pyarrow",
+        "altair",
+        "sklearn",
+        "xgboost",
+        "iminuit",
+        "pyhf",
+        "pydantic",
+        "uproot",
+    )
     code = (
         "import sys, fairuniverse, fairuniverse.cli\n"
         "try: fairuniverse.cli.main(['--help'])\n"

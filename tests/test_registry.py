@@ -33,7 +33,7 @@ def test_a_simulator_can_be_a_path(tmp_path):
     (tmp_path / "other.py").write_text("")
     with pytest.raises(NotRegisteredError, match="defines no class Simulator"):
         registry.make_simulator(str(tmp_path / "other.py"), {})
-    with pytest.raises(NotRegisteredError, match="expected a folder with __init__.py"):
+    with pytest.raises(NotRegisteredError, match=r"expected a folder with __init__\.py"):
         registry.make_simulator(str(tmp_path / "none"), {})
 
 

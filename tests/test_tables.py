@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-
-from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.simulators.higgs_tautau.schema import SCHEMA as HIGGS
 from fairuniverse.simulators.higgs_tautau.world import PROCESS_NAMES
+
+from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.tables import Table, read_events, read_table, write_table
 from strategies import PROCESSES, SCHEMA, make_events
 
@@ -48,6 +48,7 @@ def test_public_sample_is_read_as_it_is(official_sample):
 
 
 def frame(**columns) -> pd.DataFrame:
+    """A table of two valid rows, with columns replaced or added."""
     return pd.DataFrame({"x": [1.0, 2.0], "n": [0.0, 1.0], "weights": [1.0, 1.0]} | columns)
 
 

@@ -74,7 +74,11 @@ def test_the_installed_wheel_runs_the_chain(installed, tmp_path):
         return run(installed / "python", "-m", "fairuniverse.cli", *arguments, cwd=tmp_path, env=environment)
 
     where = run(
-        installed / "python", "-c", "import fairuniverse.simulators as s; print(s.__file__)", cwd=tmp_path, env=environment
+        installed / "python",
+        "-c",
+        "import fairuniverse.simulators as s; print(s.__file__)",
+        cwd=tmp_path,
+        env=environment,
     )
     assert Path(where.strip()).is_relative_to(installed.parent)
     assert "higgs_tautau" in fairuniverse("list")

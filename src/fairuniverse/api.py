@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fairuniverse.scoring.card import ScoreCard
 
 TRAINING_FRACTION = 0.7
-"""Share of a file that trains where the same file is the pool, too (arXiv:2410.02867 keeps 30 % for tests)."""
+"""Share of a file that trains where the same file is the pool, too (the public protocol tests on 30 %)."""
 
 
 def n_cores() -> int:
@@ -396,7 +396,9 @@ def score_folders(predictions: Path, reference: Path | None, output: Path) -> Sc
     from fairuniverse.scoring import program
     from fairuniverse.store import read_results
 
-    return program.score_folders(predictions, reference, output, read_run=read_results, write_page=_write_page)
+    return program.score_folders(
+        predictions, reference, output, read_run=read_results, write_page=_write_page
+    )
 
 
 def report(runs: Sequence[Path], output: Path, *, n_threads: int | None = None) -> Path:
@@ -449,6 +451,7 @@ def compare(
 
 SHAPE_EVENTS = 50_000
 """Events per process behind the shapes in a report."""
+
 
 def _simulator_of(results: Results) -> Simulator:
     """The world that the results were measured in, from their manifest."""

@@ -1,0 +1,243 @@
+"""The command line, as its users meet it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from fairuniverse.cli import main
+
+CONFIG = """
+name: tiny
+version: "1"
+seed: 3
+nuisances: [tes, ttbar_scale]
+training:
+  n_events: {htautau: 4000, ztautau: 8000, ttbar: 4000, diboson: 4000}
+pseudo_experiments:
+  n_mu: 2
+  n_toys: 2
+  n_events: {htautau: 4000, ztautau: 8000, ttbar: 4000, diboson: 4000}
+"""
+
+METHOD = """
+from fairuniverse import Interval
+
+class Model:
+    def fit(self, train):
+        data = train.data
+        self.expected = data["weights"].sum()
+
+    def predict(self, test):
+        mu_hat = len(test) / self.expected
+        return Interval(mu_hat, mu_hat - 1, mu_hat + 1)
+"""
+
+
+def invoke(*arguments: object) -> str:
+    """Output of a command that must succeed."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refuse(*arguments: object) -> str:
+    """Message of a command that must fail, without a traceback."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code in (1, 2), result.output
+    assert isinstance(result.exception, SystemExit)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """Folder with a tiny benchmark, a submission and its run."""
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    (folder / "mine").mkdir()
+    (folder / "mine" / "model.py").write_text(METHOD)
+    invoke("run", folder / "tiny.yaml", folder / "mine", "--output", folder / "runs")
+    return folder
+
+
+def test_commands_stand_in_pipeline_order():
+    """--help lists the commands in the order of the work."""
+    lines = invoke("--help").split("Commands:")[1].splitlines()
+    names = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
+    assert names == ["init", "simulate", "shift", "toys", "run", "score", "report", "compare", "list"]
+
+
+def test_list_is_readable_by_machines():
+    """List --json names what can be named."""
+    names = json.loads(invoke("list", "--json"))
+    assert names["configurations"] == ["higgs-tautau", "quick"]
+    assert "higgs_tautau" in names["simulators"]
+    assert {"counting", "profile_likelihood"} <= set(names["baselines"])
+
+
+def test_simulated_tables_are_reproducible(tmp_path):
+    """The same seed gives the same bytes of events for any number of threads; another seed others."""
+    frames = []
+    for name, seed, threads in (("a", 1, 1), ("b", 1, 3), ("c", 2, 1)):
+        path = tmp_path / f"{name}.parquet"
+        invoke(
+            "simulate",
+            "--events",
+            "htautau=500,ztautau=7e2",
+            "--seed",
+            seed,
+            "--threads",
+            threads,
+            "-o",
+            path,
+        )
+        frames.append(pd.read_parquet(path))
+    pd.testing.assert_frame_equal(frames[0], frames[1])
+    assert not frames[0]["PRI_lep_pt"].equals(frames[2]["PRI_lep_pt"])
+    assert frames[0]["detailed_labels"].value_counts().to_dict() == {"ztautau": 700, "htautau": 500}
+    assert frames[0].groupby("labels")["weights"].sum().to_dict() == pytest.approx({0.0: 1002395, 1.0: 1015})
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".root"])
+def test_shift_carries_extra_columns(tmp_path, suffix):
+    """Columns that the schema does not know follow their events through the selection."""
+    source, output = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    invoke("simulate", "--events", 300, "-o", tmp_path / "a.parquet")
+    frame = pd.read_parquet(tmp_path / "a.parquet").drop(columns=["detailed_labels"])
+    frame["mine"] = frame["PRI_lep_pt"] * 2
+    if suffix == ".root":
+        import uproot
+
+        with uproot.recreate(source) as file:
+            file.mktree("events", dict(frame.dtypes))
+            file["events"].extend({c: frame[c].to_numpy() for c in frame})
+    else:
+        frame.to_parquet(source)
+    assert "of 1,200 events" in invoke("shift", source, output, "--tes", 1.01, "--compat", "detector")
+    if suffix == ".root":
+        shifted = pd.DataFrame(uproot.open(output)["events"].arrays(library="np"))
+    else:
+        shifted = pd.read_parquet(output)
+    assert 0 < len(shifted) < 1200
+    np.testing.assert_array_equal(shifted["mine"], shifted["PRI_lep_pt"] * 2)
+
+
+def test_shift_reproduces_the_public_package(root, tmp_path):
+    """--compat official with given noise returns the golden values of HiggsML 0.1.5."""
+    folder = root / "tests" / "golden" / "systematics"
+    case = json.loads((folder / "cases.json").read_text())[6]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in case.items()]
+    output = tmp_path / "shifted.parquet"
+    noise = folder / "unit_noise.parquet"
+    invoke("shift", folder / "events.parquet", output, "--compat", "official", "--noise", noise, *options)
+    ours, golden = pd.read_parquet(output), pd.read_parquet(folder / "case_6.parquet")
+    assert ours["event_index"].tolist() == golden["event_index"].tolist()
+    for name in golden:
+        np.testing.assert_allclose(ours[name], golden[name], rtol=1e-4, atol=1.001e-3, err_msg=name)
+
+
+def test_toys_keep_the_truth_apart(world, tmp_path):
+    """Files of toys hold features only; the truth stands in another folder, readable by score."""
+    invoke("toys", world / "tiny.yaml", "--sets", 1, "--toys", 1, "-o", tmp_path)
+    toy = pd.read_parquet(tmp_path / "input" / "toy_0_0.parquet")
+    assert all(name.startswith(("PRI_", "DER_")) for name in toy)
+    assert 900_000 < len(toy) < 1_100_000
+    truth = pd.read_parquet(tmp_path / "reference" / "truth.parquet")
+    settings = json.loads((tmp_path / "reference" / "settings" / "data.json").read_text())
+    assert settings["ground_truth_mus"] == truth["mu"].tolist()
+    assert sorted(p.name for p in (tmp_path / "input").iterdir()) == [
+        "toy_0_0.parquet",
+        "toy_0_0_metadata.json",
+    ]
+
+
+def test_a_finished_run_is_not_done_again(world):
+    """The same command on a finished run only reads it."""
+    parts = world / "runs" / "mine" / "parts"
+    before = {p.name: p.stat().st_mtime_ns for p in parts.iterdir()}
+    assert "4 of 4 toys" in invoke("run", world / "tiny.yaml", world / "mine", "--output", world / "runs")
+    assert {p.name: p.stat().st_mtime_ns for p in parts.iterdir()} == before
+
+
+def test_scores_are_flat_finite_numbers(world, tmp_path):
+    """Score --json and scores.json hold the official keys, finite."""
+    output = invoke("score", world / "runs", "--output", tmp_path, "--json")
+    (card,) = json.loads(output, parse_constant=pytest.fail)
+    assert card["submission"] == "mine"
+    flat = json.loads((tmp_path / "mine" / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert {"quantiles_score", "interval", "coverage", "rmse", "mae"} <= flat.keys()
+    assert all(isinstance(v, int | float) for v in flat.values())
+    assert flat["interval"] == pytest.approx(2.0)
+    assert (tmp_path / "mine" / "detailed_results.html").stat().st_size > 1000
+
+
+def test_report_is_one_file(world, tmp_path):
+    """Report writes one page with every submission in it."""
+    shutil.copytree(world / "runs" / "mine", tmp_path / "runs" / "again")
+    page = tmp_path / "report.html"
+    invoke("report", world / "runs", "--output", page)
+    text = page.read_text()
+    assert "mine" in text
+    assert "DER_mass_vis" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quik", "mine", "-o", "x"], "did you mean 'quick'"),
+        (["run", "quick", "no-such-method", "-o", "x"], "no baseline 'no-such-method'"),
+        (["simulate", "--events", "many", "-o", "x.parquet"], "neither a number nor a list"),
+        (["simulate", "--events", "higgs=3", "-o", "x.parquet"], "of htautau, ztautau, ttbar, diboson"),
+        (["simulate", "--events", "3", "-o", "x.csv"], "must end in .parquet or .root"),
+        (["simulate", "--events", "3", "--option", "yields=big", "-o", "x.parquet"], "yields"),
+        (["simulate", "--events", "3", "--option", "yields", "-o", "x.parquet"], "not of the form KEY=VALUE"),
+        (["score", "--predictions", "."], "needs --reference and --output"),
+        (["score"], "give either RUN folders"),
+        (["score", "."], "no run at"),
+    ],
+)
+def test_mistakes_get_one_clear_message(arguments, message, tmp_path, monkeypatch):
+    """A mistake is answered by one message that names it, not by a traceback."""
+    monkeypatch.chdir(tmp_path)
+    assert message in refuse(*arguments)
+
+
+def test_init_scaffolds_a_method_that_runs(world, tmp_path):
+    """What init writes answers every toy, and is not written over something else."""
+    folder = tmp_path / "scaffolded"
+    invoke("init", folder)
+    assert "4 of 4 toys" in invoke("run", world / "tiny.yaml", folder, "--output", tmp_path / "runs")
+    assert "not empty" in refuse("init", folder)
+
+
+def test_official_results_are_scored_with_a_read_only_root(tmp_path):
+    """Score reads the public layout and writes only to its output folder, whatever HOME is."""
+    predictions, reference, output = (tmp_path / n for n in ("res", "ref", "out"))
+    predictions.mkdir()
+    reference.mkdir()
+    answers = {"mu_hats": [1.0, 2.0], "delta_mu_hats": [1, 1], "p16": [0.5, 1.5], "p84": [1.5, 2.5]}
+    (predictions / "result_0.json").write_text(json.dumps(answers))
+    (predictions / "test_settings.json").write_text(json.dumps({"ground_truth_mus": [9.0]}))
+    (reference / "test_settings.json").write_text(json.dumps({"ground_truth_mus": [1.0]}))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fairuniverse.cli", "score"),
+            *("--predictions", predictions, "--reference", reference, "--output", output),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/proc",
+        env={"PATH": "/usr/bin", "HOME": "/proc/nowhere", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((output / "scores.json").read_text())
+    assert scores["coverage"] == 0.5
+    assert scores["interval"] == 1.0
+    assert sorted(p.name for p in output.iterdir()) == ["detailed_results.html", "scores.json"]
