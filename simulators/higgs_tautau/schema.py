@@ -4,6 +4,8 @@ Sixteen primary (``PRI_``) and twelve derived (``DER_``) features, in the order 
 (Zenodo record 15131565; feature definitions: arXiv:2410.02867, appendix A).
 """
 
+from dataclasses import replace
+
 from fairuniverse.events import Feature, Schema
 
 MISSING = -25.0
@@ -32,7 +34,7 @@ PRIMARY = (
     Feature("PRI_met_phi", "rad", "Azimuth of the missing transverse momentum, in [-pi, pi]."),
 )
 
-DERIVED = (
+_DERIVED = (
     Feature("DER_mass_transverse_met_lep", "GeV", "Transverse mass of lepton and missing momentum."),
     Feature("DER_mass_vis", "GeV", "Invariant mass of lepton and hadronic tau."),
     Feature("DER_pt_h", "GeV", "Transverse momentum of lepton + hadronic tau + missing momentum."),
@@ -40,7 +42,9 @@ DERIVED = (
     Feature("DER_mass_jet_jet", "GeV", "Invariant mass of the two leading jets.", MISSING),
     Feature("DER_prodeta_jet_jet", "", "Product of the pseudorapidities of the two leading jets.", MISSING),
     Feature("DER_deltar_had_lep", "", "Distance of hadronic tau and lepton in (eta, phi)."),
-    Feature("DER_pt_tot", "GeV", "Transverse momentum of lepton + tau + missing momentum + two leading jets."),
+    Feature(
+        "DER_pt_tot", "GeV", "Transverse momentum of lepton + tau + missing momentum + two leading jets."
+    ),
     Feature("DER_sum_pt", "GeV", "Scalar sum of the transverse momenta of lepton, tau and all jets."),
     Feature("DER_pt_ratio_lep_had", "", "Transverse momentum of the lepton over that of the hadronic tau."),
     Feature(
@@ -55,6 +59,8 @@ DERIVED = (
         MISSING,
     ),
 )
+
+DERIVED = tuple(replace(f, is_derived=True) for f in _DERIVED)
 
 RECORD = (
     *_direction("REC_lep", "electron or muon"),

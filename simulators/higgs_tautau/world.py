@@ -23,8 +23,12 @@ YIELDS: Mapping[str, Mapping[str, float]] = {
 """
 
 NUISANCES = (
-    NuisanceParameter("tes", Normal(1.0, 0.01), 1.0, (0.9, 1.1), "shape", meaning="Tau energy scale, a factor on tau pT."),
-    NuisanceParameter("jes", Normal(1.0, 0.01), 1.0, (0.9, 1.1), "shape", meaning="Jet energy scale, a factor on jet pT."),
+    NuisanceParameter(
+        "tes", Normal(1.0, 0.01), 1.0, (0.9, 1.1), "shape", meaning="Tau energy scale, a factor on tau pT."
+    ),
+    NuisanceParameter(
+        "jes", Normal(1.0, 0.01), 1.0, (0.9, 1.1), "shape", meaning="Jet energy scale, a factor on jet pT."
+    ),
     NuisanceParameter(
         "soft_met",
         LogNormal(0.0, 1.0),
@@ -34,10 +38,22 @@ NUISANCES = (
         meaning="Width of Gaussian noise on each component of the missing momentum, GeV.",
     ),
     NuisanceParameter(
-        "ttbar_scale", Normal(1.0, 0.02), 1.0, (0.8, 1.2), "normalisation", ("ttbar",), "Factor on the top yield."
+        "ttbar_scale",
+        Normal(1.0, 0.02),
+        1.0,
+        (0.8, 1.2),
+        "normalisation",
+        ("ttbar",),
+        "Factor on the top yield.",
     ),
     NuisanceParameter(
-        "diboson_scale", Normal(1.0, 0.25), 1.0, (0.0, 2.0), "normalisation", ("diboson",), "Factor on the diboson yield."
+        "diboson_scale",
+        Normal(1.0, 0.25),
+        1.0,
+        (0.0, 2.0),
+        "normalisation",
+        ("diboson",),
+        "Factor on the diboson yield.",
     ),
     NuisanceParameter(
         "bkg_scale",

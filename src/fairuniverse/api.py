@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import PseudoExperiments
     from fairuniverse.results import Results
     from fairuniverse.scoring.card import ScoreCard
+    from fairuniverse.tables import Table
 
 TRAINING_FRACTION = 0.7
 """Share of a file that trains where the same file is the pool, too (the public protocol tests on 30 %)."""
@@ -269,11 +270,10 @@ def shift_table(
     Returns:
         Number of events before and after.
     """
-    from fairuniverse.tables import Table, read_table, write_table
+    from fairuniverse.tables import Table, write_table
 
     world = make_simulator(simulator, {"systematics": compat})
-    primary = [f.name for f in world.schema.features if not f.name.startswith("DER_")]
-    table = read_table(source, world.schema, [p.name for p in world.processes], required=primary)
+    table = _read_primary(source, world)
     unit_noise = None if noise is None else _read_noise(noise, len(table.events))
     events, rows = world.shift_with_rows(
         table.events, nuisances, streams=Streams(seed), noise=unit_noise, n_threads=n_threads or n_cores()
@@ -442,7 +442,7 @@ def compare(
     from fairuniverse.reporting import write_comparison
 
     world = make_simulator(simulator, {})
-    first, second = (_read_for_comparison(path, world) for path in (simulated, reference))
+    first, second = (world.derive(_read_primary(path, world).events) for path in (simulated, reference))
     comparison = compare_events(first, second)
     if output is not None:
         write_comparison(comparison_histograms(first, second), output, distances=comparison.to_frame())
@@ -490,6 +490,14 @@ def _write_page(card: ScoreCard, results: Results, path: Path) -> None:
         write_report(results, path, cards=cards, references=_references(card))
     except MissingDependencyError:
         path.write_text(plain_page(card), encoding="utf-8")
+
+
+def _read_primary(path: Path, world: Simulator) -> Table:
+    """Table of a world; its derived features may be missing."""
+    from fairuniverse.tables import read_table
+
+    names = [p.name for p in world.processes]
+    return read_table(path, world.schema, names, required=world.schema.primary_names)
 
 
 def _signals(world: Simulator) -> list[str]:

@@ -25,12 +25,14 @@ class Feature:
         unit: Unit (``"GeV"``, ``"rad"``), empty for a pure number.
         meaning: One sentence for the documentation.
         missing: Sentinel that stands for "does not exist in this event"; None if always present.
+        is_derived: Whether it is a function of the other features, so that a table may leave it out.
     """
 
     name: str
     unit: str
     meaning: str
     missing: float | None = None
+    is_derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Schema:
     def names(self) -> tuple[str, ...]:
         """Names of the features, in column order."""
         return tuple(f.name for f in self.features)
+
+    @cached_property
+    def primary_names(self) -> tuple[str, ...]:
+        """Names of the features that every table must have."""
+        return tuple(f.name for f in self.features if not f.is_derived)
 
     @cached_property
     def record_names(self) -> tuple[str, ...]:

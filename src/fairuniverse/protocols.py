@@ -137,6 +137,10 @@ class Simulator(Protocol):
         """
         ...
 
+    def derive(self, events: Events) -> Events:
+        """The same events with the derived features computed anew from the primary ones."""
+        ...
+
     def pool_sampler(self, pool: Events) -> Sampler:
         """Pseudo-experiments drawn with replacement from a pool of weighted nominal events."""
         ...
