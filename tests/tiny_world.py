@@ -45,6 +45,7 @@ class Simulator:
         n_threads: int = 1,
         progress: Callable[[int], object] | None = None,
     ) -> Events:
+        """Nominal weighted events."""
         blocks = []
         for code, process in enumerate(self.processes):
             n = n_events.get(process.name, 0)
@@ -60,10 +61,11 @@ class Simulator:
     def shift(
         self, events: Events, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
     ) -> Events:
-        """x = scale * raw, selected below 10."""
+        """X = scale * raw, selected below 10."""
         return self.shift_with_rows(events, nuisances, streams=streams)[0]
 
     def shift_with_rows(self, events, nuisances, *, streams, noise=None, n_threads=1):
+        """As `shift`, with the rows that survive."""
         values = complete(self.nuisances, nuisances)
         features = events.features.copy()
         features[0] = events.record[0] * np.float32(values["scale"])
@@ -74,16 +76,18 @@ class Simulator:
         return shifted.select(rows), rows
 
     def pool_sampler(self, pool: Events) -> Sampler:
+        """Toys from a pool."""
         return Sampler(self, pool)
 
     def fresh_sampler(self) -> Sampler:
-        return Sampler(self, None)
+        """Not needed by any test."""
+        raise NotImplementedError
 
 
 class Sampler:
     """Poisson counts of a pool's rows; its buffer is reused by the next toy, as samplers may."""
 
-    def __init__(self, simulator: Simulator, pool: Events | None) -> None:
+    def __init__(self, simulator: Simulator, pool: Events) -> None:
         self.simulator = simulator
         self.pool = pool
         self.buffer = np.empty((2, 10_000), dtype=np.float32)
@@ -91,6 +95,7 @@ class Sampler:
     def sample(
         self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
     ) -> Events:
+        """One toy, in the buffer."""
         rows = []
         for code, process in enumerate(self.simulator.processes):
             strength = mu if process.is_signal else normalisation(NUISANCES, nuisances, process.name)

@@ -43,7 +43,7 @@ def pack(answer: Any) -> dict[str, float]:
     """
     is_mapping = isinstance(answer, Mapping)
     values = answer if is_mapping else {k: getattr(answer, k) for k in KEYS if hasattr(answer, k)}
-    if not values and not is_mapping:
+    if not is_mapping and "mu_hat" not in values:  # a str has methods lower and upper
         raise SubmissionError("invalid_type", f"predict returned {_describe(answer)}; {_HELP}")
     missing = [k for k in KEYS if k not in values]
     if missing:

@@ -154,8 +154,8 @@ class Worker:
     ) -> None:
         self.is_usable = False
         self._limits = limits
-        self._stop = stop
-        self._folder = _private_folder(submission)
+        self.stop = stop
+        self.folder = _private_folder(submission)
         self._test = SharedTable()
         self._n_requests = 0
         self._watched_at = self._memory_mib = self._peak_mib = 0.0
@@ -166,9 +166,9 @@ class Worker:
         try:
             with theirs, os.fdopen(their_output, "wb"):
                 self._process = backend.start(
-                    [*_COMMAND, str(theirs.fileno()), str(self._folder)],
-                    folder=self._folder,
-                    environment=clean_environment(self._folder / "scratch", n_threads),
+                    [*_COMMAND, str(theirs.fileno()), str(self.folder)],
+                    folder=self.folder,
+                    environment=clean_environment(self.folder / "scratch", n_threads),
                     fds=(theirs.fileno(), self._test.fd, training.table.fd),
                     output=their_output,
                 )
@@ -223,11 +223,16 @@ class Worker:
         self._reader.join(timeout=_LAST_WORDS_S)
         self._connection.close()
         self._test.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """Identifier of the guard, above every process of the worker."""
+        return self._running.pid
 
     @property
     def _model_folder(self) -> Path:
-        return self._folder / "scratch" / "model"
+        return self.folder / "scratch" / "model"
 
     def _start(self, training: SharedTraining) -> None:
         request = {
@@ -270,7 +275,7 @@ class Worker:
         """Wait until there is something to read, watching time, memory and life."""
         while not select.select([self._connection], [], [], _WATCH_S)[0]:
             self._watch()
-            if self._stop.is_set():
+            if self.stop.is_set():
                 raise SubmissionError("missing", "the run was stopped")
             if time.perf_counter() - start > timeout_s:
                 raise SubmissionError("timeout", f"{operation} took more than {timeout_s:g} s")

@@ -62,7 +62,9 @@ class SharedTable:
     def close(self) -> None:
         """Give the memory back once the worker has ended, too."""
         self._map = None
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def _reserve(self, n_bytes: int) -> mmap.mmap:
         if self._map is None or len(self._map) < n_bytes:

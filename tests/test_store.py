@@ -1,0 +1,184 @@
+"""Run folders on disk."""
+
+import json
+import resource
+
+import pandas as pd
+import pytest
+
+from fairuniverse.errors import InvalidDataError, StorageError
+from fairuniverse.pseudo_experiments import Truth
+from fairuniverse.results import COLUMNS
+from fairuniverse.store import RunStore, find_runs, read_results
+
+IDENTITY = {"benchmark_digest": "b1", "submission_digest": "s1"}
+TRUTHS = [Truth(i, j, 1.0 + i, {"tes": 1.0 + 0.01 * j}) for i in range(2) for j in range(3)]
+
+
+def row(i_mu, i_toy, **changes):
+    """A row as the runner writes it."""
+    values = {
+        "submission": "method",
+        "i_mu": i_mu,
+        "i_toy": i_toy,
+        "mu_true": 1.0 + i_mu,
+        "mu_hat": 1.5,
+        "lower": 1.0,
+        "upper": 2.0,
+        "status": "ok",
+        "message": "",
+        "n_events": 10,
+        "wall_time_s": 0.1,
+        "memory_mib": 100.0,
+        "nuisance_tes": 1.0 + 0.01 * i_toy,
+    }
+    return values | changes
+
+
+def make_run(folder, keys, *, name="method", **identity):
+    """A run folder with rows for these toys."""
+    with RunStore(folder, IDENTITY | identity) as store:
+        store.write_truths(TRUTHS)
+        store.update(submission={"name": name}, mu_range=[0.1, 3.0], confidence_level=0.6827)
+        for key in keys:
+            store.write_part([row(*key)])
+    return folder
+
+
+def test_rows_come_back_sorted_with_documented_types(tmp_path):
+    """Whatever the order in which toys were finished."""
+    make_run(tmp_path / "run", [(1, 2), (0, 1), (1, 0), (0, 0), (0, 2), (1, 1)])
+    results = read_results(tmp_path / "run")
+    assert results.table[["i_mu", "i_toy"]].values.tolist() == [[i, j] for i in range(2) for j in range(3)]
+    assert {c: str(results.table[c].dtype) for c in COLUMNS} == dict(COLUMNS)
+    assert results.nuisance_names == ("tes",)
+    assert (results.mu_range, results.confidence_level) == ((0.1, 3.0), 0.6827)
+
+
+@pytest.mark.parametrize("keys", [[], [(0, 1)]], ids=["none", "one"])
+def test_toys_without_an_answer_are_rows(tmp_path, keys):
+    """An interrupted run has a row for every toy, with its truth."""
+    table = read_results(make_run(tmp_path / "run", keys)).table
+    assert len(table) == 6
+    assert (table["status"] == "missing").sum() == 6 - len(keys)
+    assert table["mu_true"].tolist() == [1, 1, 1, 2, 2, 2]
+    assert table["nuisance_tes"].tolist() == pytest.approx([1, 1.01, 1.02] * 2)
+
+
+def test_finished_toys_are_known_to_the_next_session(tmp_path):
+    """What is on disk is skipped."""
+    make_run(tmp_path / "run", [(1, 2), (0, 1)])
+    with RunStore(tmp_path / "run", IDENTITY) as store:
+        assert store.finished() == {(1, 2), (0, 1)}
+        store.write_part([row(0, 0)])
+        assert len(store.finished()) == 3
+
+
+@pytest.mark.parametrize("key", IDENTITY)
+def test_a_folder_belongs_to_one_benchmark_and_submission(tmp_path, key):
+    """Results of two things are never mixed; the message says which and what to do."""
+    make_run(tmp_path / "run", [])
+    kind = key.replace("_", " ")
+    with pytest.raises(InvalidDataError, match=f"a run of another {kind} .*give a new run folder"):
+        RunStore(tmp_path / "run", IDENTITY | {key: "other"})
+    RunStore(tmp_path / "run", IDENTITY).close()
+
+
+def test_one_writer_at_a_time(tmp_path):
+    """A second process is told to wait."""
+    with (
+        RunStore(tmp_path / "run", IDENTITY),
+        pytest.raises(StorageError, match="another process"),
+    ):
+        RunStore(tmp_path / "run", IDENTITY)
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    """Half-written files count for nothing."""
+    run = make_run(tmp_path / "run", [(0, 0)])
+    (run / "parts" / ".part-000001.parquet.unfinished").write_bytes(b"PAR1 half")
+    (run / "model.candidate").mkdir()
+    with RunStore(run, IDENTITY) as store:
+        assert store.finished() == {(0, 0)}
+    assert not list(run.glob("parts/.*"))
+    assert not (run / "model.candidate").exists()
+
+
+def test_a_full_disk_loses_nothing_that_was_written(tmp_path):
+    """The error says what to do, earlier parts are intact, and the run goes on later."""
+    run = make_run(tmp_path / "run", [(0, 0)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RunStore(run, IDENTITY) as store:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        try:
+            with pytest.raises(StorageError, match="free space, get permission, or give another run folder"):
+                store.write_part([row(0, 1)])
+            with pytest.raises(StorageError):
+                store.update(note="x" * 1000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert store.finished() == {(0, 0)}
+        store.write_part([row(0, 1)])
+    assert (read_results(run).table["status"] == "ok").sum() == 2
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """The reason and the remedy are in the message."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot write to .*file/run \("):
+        RunStore(tmp_path / "file" / "run", IDENTITY)
+
+
+def test_damaged_files_are_named(tmp_path):
+    """A damaged part can be deleted, and the message says so."""
+    run = make_run(tmp_path / "run", [(0, 0)])
+    (part,) = (run / "parts").iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(StorageError, match=r"part-000000\.parquet .*delete it and run again"):
+        read_results(run)
+    (run / "manifest.json").write_text("{")
+    with pytest.raises(StorageError, match=r"cannot read .*manifest\.json"):
+        read_results(run)
+
+
+def test_runs_of_other_formats_are_refused(tmp_path):
+    """A later layout is not misread."""
+    run = make_run(tmp_path / "run", [])
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(StorageError, match="has format 99"):
+        read_results(run)
+
+
+def test_several_runs_are_one_table(tmp_path):
+    """A folder of runs, or several paths, are read together."""
+    make_run(tmp_path / "runs" / "a", [(0, 0)], name="a")
+    make_run(tmp_path / "runs" / "b", [(0, 0)], name="b", submission_digest="s2")
+    together = read_results(tmp_path / "runs")
+    assert together.submissions == ("a", "b")
+    assert list(together.manifest["runs"]) == ["a", "b"]
+    assert together.manifest["benchmark_digest"] == "b1"
+    pd.testing.assert_frame_equal(
+        together.table, read_results([tmp_path / "runs" / "a", tmp_path / "runs" / "b"]).table
+    )
+
+
+def test_submissions_of_the_same_name_are_told_apart(tmp_path):
+    """Two versions of one method keep their rows apart, by the names of their folders."""
+    make_run(tmp_path / "runs" / "old", [(0, 0)])
+    make_run(tmp_path / "runs" / "new", [(0, 0)])
+    assert read_results(tmp_path / "runs").submissions == ("method [new]", "method [old]")
+
+
+def test_runs_of_different_benchmarks_are_not_mixed(tmp_path):
+    """Methods can only be compared on the same toys."""
+    make_run(tmp_path / "a", [])
+    make_run(tmp_path / "b", [], benchmark_digest="b2")
+    with pytest.raises(InvalidDataError, match="different benchmarks"):
+        read_results([tmp_path / "a", tmp_path / "b"])
+
+
+def test_no_run(tmp_path):
+    """The message says what a run looks like."""
+    with pytest.raises(StorageError, match=r"no run at .*manifest\.json"):
+        find_runs(tmp_path)
