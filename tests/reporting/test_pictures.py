@@ -5,12 +5,12 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
-from report_inputs import make_results
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.reporting import overview_chart, save_chart, write_comparison
 from fairuniverse.reporting.page import number, with_error
 from fairuniverse.reporting.theme import keys
+from report_inputs import make_results
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from fairuniverse.scoring import score_card
-from report_inputs import make_cards, make_results
-from tiny_world import Simulator
 
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.reporting import shape_table, write_report
 from fairuniverse.results import Results
+from report_inputs import make_cards, make_results
+from tiny_world import Simulator
 
 HOSTILE = "<script>alert(1)</script>\" onload='alert(2)' {{ 7*7 }} </title></style></svg>"
 
@@ -126,7 +126,7 @@ def test_what_issue_readers_look_for_is_there(page):
         "Time and memory",
         "What the nuisance parameters do to them",
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        "ran without isolation",
+        "Run without isolation: profile_likelihood, counting.",
     ):
         assert words in page.text, words
 
@@ -260,7 +260,7 @@ def test_runs_keep_their_own_provenance(tmp_path):
     page = report_of(results, tmp_path)
     assert page.texts.count("seed") == 1
     assert "a: isolation.backend" in page.texts
-    assert "b ran without isolation" in page.text
+    assert "Run without isolation: b." in page.text
 
 
 def test_missing_cards_and_toys_are_refused(tmp_path, results):

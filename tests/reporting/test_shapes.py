@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from tiny_world import Simulator
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.events import Events, Feature, Schema
 from fairuniverse.reporting import shape_table
 from fairuniverse.reporting.shapes import bin_edges, nuisance_names
+from tiny_world import Simulator
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,10 @@ def table(events):
 
 
 def test_contents_are_expected_events(table):
-    """Bins add up to the yield of the process, but for the 1.2 % beyond the range drawn."""
+    """Bins add up to the yield of the process, but for the 2.2 % beyond the range drawn."""
     sums = table.groupby(["feature", "process"])["nominal"].sum()
-    assert sums["z", "signal"] == pytest.approx(50.0, rel=0.015)
-    assert sums["z", "background"] == pytest.approx(400.0, rel=0.015)
+    assert sums["z", "signal"] == pytest.approx(50.0, rel=0.025)
+    assert sums["z", "background"] == pytest.approx(400.0, rel=0.025)
 
 
 def test_only_shape_nuisances_vary(table):

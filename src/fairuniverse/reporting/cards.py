@@ -83,22 +83,23 @@ def _row(name: str, columns: Sequence[Mapping[str, ScoreValue]]) -> tuple[Cell, 
     return Cell(f"{name}{unit}", note), *(_cell(s, best) for s in scores)
 
 
-def _cell(score: ScoreValue | None, best: str | None) -> Cell:
+def _cell(score: ScoreValue | None, best: ScoreValue | None) -> Cell:
     if score is None:
         return Cell("–")
     text = with_error(score.value, score.error)
     failed = f", {score.n_failed:,} failed" if score.n_failed else ""
-    return Cell(text, f"N = {score.n_toys:,}{failed}", text == best)
+    # Values that differ only beyond what is shown are equally good to the reader.
+    is_best = best is not None and (score.value == best.value or text == with_error(best.value, best.error))
+    return Cell(text, f"N = {score.n_toys:,}{failed}", is_best)
 
 
-def _best(scores: Sequence[ScoreValue | None]) -> str | None:
-    """Best value of a row as it is shown; None unless several submissions differ in it."""
+def _best(scores: Sequence[ScoreValue | None]) -> ScoreValue | None:
+    """Best score of a row; None unless several submissions differ in it."""
     known = [(s.value, s) for s in scores if s and s.value is not None and s.higher_is_better is not None]
-    if len({with_error(s.value, s.error) for _, s in known}) < 2:
+    if len({value for value, _ in known}) < 2:
         return None
     choose = max if known[0][1].higher_is_better else min
-    _, best = choose(known, key=lambda pair: pair[0])
-    return with_error(best.value, best.error)
+    return choose(known, key=lambda pair: pair[0])[1]
 
 
 def _panel_title(name: str, columns: Sequence[Mapping[str, ScoreValue]]) -> str:

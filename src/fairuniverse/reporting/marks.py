@@ -46,6 +46,11 @@ def y_axis(title: str | None, domain: Domain | None = None, **axis: Any) -> Spec
     return _axis("y", title, domain, axis)
 
 
+def density_axis() -> Spec:
+    """Vertical axis of a distribution, from zero."""
+    return _axis("y", "density", None, {"tickCount": 4, "format": "~g"}) | {"scale": {"zero": True}}
+
+
 def along(axis: Spec, column: str) -> Spec:
     """The same axis over another column."""
     return {**axis, "field": column}

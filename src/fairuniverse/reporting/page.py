@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fairuniverse.errors import StorageError
 from fairuniverse.reporting.render import inline_svg
@@ -42,12 +42,14 @@ class Table:
         rows: The rows; the first cell of each names it.
         title: Heading above it.
         reading: How to read it, in a sentence or two.
+        kind: Whether its cells may break lines or are short numbers.
     """
 
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
     reading: str = ""
+    kind: Literal["words", "numbers"] = "words"
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class _SvgWriter:
 def table_of(frame: pd.DataFrame, *, title: str = "", reading: str = "") -> Table:
     """A table of a data frame, numbers to four significant digits."""
     rows = (tuple(Cell(number(v)) for v in row) for row in frame.itertuples(index=False))
-    return Table(tuple(map(str, frame.columns)), tuple(rows), title, reading)
+    return Table(tuple(map(str, frame.columns)), tuple(rows), title, reading, "numbers")
 
 
 def plain_rows(rows: Iterable[Iterable[str]]) -> tuple[tuple[Cell, ...], ...]:

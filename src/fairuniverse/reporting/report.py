@@ -160,8 +160,8 @@ def _warnings(results: Results) -> tuple[str, ...]:
     bare = [name for name, run in _runs(results).items() if not _is_isolated(run)]
     if bare:
         warnings.append(
-            f"{', '.join(bare)} ran without isolation: nothing kept it from reading the truth. Believe such "
-            "scores only for code that you trust."
+            f"Run without isolation: {', '.join(bare)}. Nothing kept this code from reading the truth: "
+            "believe its scores only if you trust it."
         )
     if not results.is_ok.any():
         warnings.append("No submission gave a valid interval for any toy: see the failures.")

@@ -14,7 +14,7 @@ from fairuniverse.errors import InvalidDataError
 from fairuniverse.nuisance import complete
 from fairuniverse.reporting import marks
 from fairuniverse.reporting.marks import Spec
-from fairuniverse.reporting.page import Figure, Panel, number, table_of
+from fairuniverse.reporting.page import Figure, Panel, table_of
 from fairuniverse.reporting.theme import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILLION, Key, keys
 from fairuniverse.seeding import Streams
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fairuniverse.nuisance import NuisanceParameter
     from fairuniverse.protocols import Simulator
 
-N_BINS = 30
+N_BINS = 25
 UP, DOWN = "_up", "_down"
 TINY = 1e-300
 PLOT_WIDTH = 300
@@ -48,7 +48,7 @@ def shape_table(
     Returns:
         One row per (feature, process, bin): ``feature, unit, meaning, process, bin_left, bin_right, nominal,
         error`` (statistical), ``is_signal`` and ``<name>_up, <name>_down`` per shape nuisance parameter;
-        contents in expected events. Missing values and those beyond the drawn range (0.2 % to 99 % of each
+        contents in expected events. Missing values and those beyond the drawn range (0.2 % to 98 % of each
         process) are in no bin.
 
     Raises:
@@ -84,7 +84,7 @@ def bin_edges(events: Events, feature: Feature, n_bins: int = N_BINS) -> NDArray
         return np.array([0.0, 1.0])
     ranges = np.array(
         [
-            np.quantile(values[is_present & (events.process == code)], [0.002, 0.99])
+            np.quantile(values[is_present & (events.process == code)], [0.002, 0.98])
             for code in range(len(events.processes))
             if (is_present & (events.process == code)).any()
         ],
@@ -142,7 +142,7 @@ def _histograms(events: Events, feature: Feature, edges: NDArray[np.float64]) ->
 def _process_figure(table: pd.DataFrame) -> Figure:
     first = table["feature"].iloc[0]
     yields = table[table["feature"] == first].groupby("process", sort=False)["nominal"].sum()
-    counted = ", ".join(f"{name} {number(float(total))}" for name, total in yields.items())
+    counted = ", ".join(f"{name} {total:,.0f}" for name, total in yields.items())
     legend = _process_keys(table)
     return Figure(
         "Shapes by process",
@@ -209,7 +209,7 @@ def _process_chart(group: pd.DataFrame, series: Sequence[Key]) -> Spec:
     edges = _edges(group)
     x, y = (
         marks.x_axis(_title(group), (edges[0], edges[-1])),
-        marks.y_axis("density", tickCount=4, format="~g"),
+        marks.density_axis(),
     )
     outlines = []
     for key in reversed(series):  # the first, the signal, on top
@@ -221,7 +221,7 @@ def _process_chart(group: pd.DataFrame, series: Sequence[Key]) -> Spec:
 def _shift_chart(group: pd.DataFrame, series: Sequence[Key]) -> Spec:
     edges = _edges(group)
     x = marks.x_axis("", (edges[0], edges[-1]), labels=False, ticks=False)
-    y = marks.y_axis("density", tickCount=4, format="~g")
+    y = marks.density_axis()
     shapes: list[marks.Spec] = []
     ratios = []
     for key, is_signal in ((Key("background", BLUE), False), (Key("signal", VERMILLION), True)):
@@ -249,11 +249,10 @@ def _ratio_chart(
         c: _ratio(sums[c].to_numpy(float), nominal) for k in series for c in (k.label + UP, k.label + DOWN)
     }
     statistical = _ratio(sums["error"].to_numpy(float), nominal)
-    # Sparse bins at the ends must not set the scale of the whole panel.
-    bulk = nominal > 0.02 * nominal.max()
-    reach = max(
-        0.004, 1.25 * max(float(np.nanmax(np.abs(r[bulk] - 1), initial=0.0)) for r in ratios.values())
-    )
+    # Ratios of a few simulated events are noise, and would set the scale of the whole panel.
+    bulk = statistical < 0.1
+    ratios = {c: np.where(bulk, r, np.nan) for c, r in ratios.items()}
+    reach = max(0.004, 1.25 * max(float(np.nanmax(np.abs(r - 1), initial=0.0)) for r in ratios.values()))
     x = marks.x_axis(x_title, (edges[0], edges[-1]), **({} if x_title else {"labels": False, "ticks": False}))
     y = marks.y_axis(title, (1 - reach, 1 + reach), tickCount=3)
     layers: list[marks.Spec] = [

@@ -27,6 +27,11 @@ COLUMNS = (
 )
 """Columns of the table of histograms; densities have unit area, the ratio is simulated over reference."""
 
+READING = (
+    "Above: distributions of unit area, with the statistical error of the reference. Below: simulated over "
+    "reference, on the same error in grey; ratios outside the panel are drawn at its edge."
+)
+
 PLOT_WIDTH = 220
 
 
@@ -84,8 +89,7 @@ def _page(histograms: pd.DataFrame, distances: pd.DataFrame | None, title: str) 
 def _figure(feature: str, histograms: pd.DataFrame) -> Figure:
     return Figure(
         feature,
-        "Above: unit-area distributions. Below: simulated over reference, on the statistical error of the "
-        "reference. Ratios outside the panel are at its edge.",
+        "",
         tuple(
             Panel(str(process), _chart(feature, group))
             for process, group in histograms.groupby("process", sort=False)
@@ -100,7 +104,7 @@ def _chart(feature: str, group: pd.DataFrame) -> Spec:
     domain = (edges[0], edges[-1])
     reference, error = group["density_ref"].to_numpy(float), group["error_ref"].to_numpy(float)
     bare = marks.x_axis("", domain, labels=False, ticks=False)
-    y = marks.y_axis("density", tickCount=4, format="~g")
+    y = marks.density_axis()
     shapes = (
         marks.step_band(edges, reference - error, reference + error, BLUE, bare, y),
         marks.steps(edges, reference, Key("reference", BLUE), bare, y),
