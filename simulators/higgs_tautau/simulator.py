@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -16,8 +15,11 @@ from fairuniverse.nuisance import Boundary, NuisanceParameter, complete, normali
 from fairuniverse.protocols import Process, Sampler
 from fairuniverse.seeding import Streams
 
+from .compiled import in_threads
 from .fast import BLOCK_EVENTS, generate_block, generate_records
+from .pool import PoolSampler
 from .schema import SCHEMA
+from .systematics import nominal_features, shift_events, shift_with_rows
 from .world import NUISANCES, PROCESS_NAMES, YIELDS, processes
 
 Systematics = Literal["detector", "posthoc", "official"]
@@ -28,8 +30,8 @@ class HiggsTauTau:
 
     Args:
         systematics: How tau, jet and missing-momentum nuisances act: ``"detector"`` before the thresholds, on
-            the detector-level record of simulated events; ``"posthoc"`` on the columns of a table, consistently;
-            ``"official"`` as the public challenge did, value for value.
+            the detector-level record of simulated events; ``"posthoc"`` on the columns of a table,
+            consistently; ``"official"`` as the public challenge did, value for value.
         yields: Preset of expected events, ``"official"`` or ``"physics"``.
         boundary: What becomes of nuisance draws outside their range, ``"clip"`` or ``"truncate"``.
 
@@ -87,8 +89,6 @@ class HiggsTauTau:
         Raises:
             InvalidDataError: An unknown process or a negative number.
         """
-        from .systematics import nominal_features
-
         counts = self._counts(n_events)
         named = list(zip(PROCESS_NAMES, counts, strict=True))
         record = generate_records(named, seed=seed, purpose=purpose, n_threads=n_threads, progress=progress)
@@ -123,8 +123,6 @@ class HiggsTauTau:
         n_threads: int = 1,
     ) -> tuple[Events, NDArray[np.int64]]:
         """As `shift`, with the input row of every surviving event; `noise` replaces the random soft noise."""
-        from .systematics import shift_with_rows
-
         return shift_with_rows(
             events,
             complete(self._nuisances, nuisances),
@@ -134,10 +132,12 @@ class HiggsTauTau:
             n_threads=n_threads,
         )
 
+    def derive(self, events: Events) -> Events:
+        """The same events, unshifted and unselected, with the derived features computed anew."""
+        return shift_events(events, {}, mode="posthoc", apply_selection=False)
+
     def pool_sampler(self, pool: Events) -> Sampler:
         """Pseudo-experiments drawn with replacement from a pool of weighted nominal events."""
-        from .pool import PoolSampler
-
         return PoolSampler(pool, self._nuisances, self.systematics)
 
     def fresh_sampler(self) -> Sampler:
@@ -164,17 +164,29 @@ class FreshSampler:
     def sample(
         self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
     ) -> Events:
-        """One unweighted, unlabelled pseudo-experiment; the number of events of each process is Poisson."""
+        """One unweighted, unlabelled pseudo-experiment; the number of events of each process is Poisson.
+
+        Raises:
+            InvalidDataError: A negative mu, or nuisance values out of range.
+        """
+        if not mu >= 0:
+            raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
         values = complete(self._simulator.nuisances, nuisances)
         tasks = [
-            (name, min(BLOCK_EVENTS, n - first), block, values, streams)
+            (name, min(BLOCK_EVENTS, n - first), block)
             for name, n in self._draw_counts(mu, values, streams)
             for block, first in enumerate(range(0, n, BLOCK_EVENTS))
         ]
-        with ThreadPoolExecutor(n_threads) as pool:
-            blocks = [future.result() for future in [pool.submit(self._block, *task) for task in tasks]]
+        blocks: dict[int, NDArray[np.float32]] = {}
+
+        def work(i: int) -> None:
+            blocks[i] = self._block(*tasks[i], values, streams)
+
+        in_threads(work, len(tasks), n_threads)
         n_features = len(SCHEMA.features)
-        features = np.concatenate([np.empty((n_features, 0), np.float32), *blocks], axis=1)
+        features = np.concatenate(
+            [np.empty((n_features, 0), np.float32), *(blocks[i] for i in range(len(tasks)))], axis=1
+        )
         order = streams.rng("order").permutation(features.shape[1])
         return Events(SCHEMA, np.take(features, order, axis=1))
 
@@ -190,8 +202,6 @@ class FreshSampler:
     def _block(
         self, process: str, n_events: int, block: int, values: Mapping[str, float], streams: Streams
     ) -> NDArray[np.float32]:
-        from .systematics import nominal_features, shift_events
-
         purpose = "fresh:" + ":".join(map(str, streams.indices))
         record = generate_block(process, n_events, seed=streams.seed, purpose=purpose, block=block)
         nominal = Events(SCHEMA, nominal_features(record), record=record)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fairuniverse.errors import InvalidDataError
+from fairuniverse.errors import InvalidDataError, MissingDependencyError
 from fairuniverse.seeding import seed_sequence
 
 from ..schema import RECORD
@@ -23,10 +23,19 @@ BLOCK_EVENTS = 50_000
 
 @cache
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(Path(__file__).parent.parent / "_fast.so"))
+    path = Path(__file__).parent.parent / "_fast.so"
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise MissingDependencyError(
+            f"the compiled generator {path.name} cannot be loaded ({error}): reinstall fairuniverse; "
+            "an installation from source needs a C compiler"
+        ) from error
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     library.generate_block.argtypes = [ctypes.c_int, integer, pointer, pointer, integer]
     library.generate_block.restype = ctypes.c_int64
+    library.sample_tau_pairs.argtypes = [ctypes.c_int, ctypes.c_float, integer, pointer, pointer]
+    library.sample_tau_pairs.restype = None
     return library
 
 
@@ -90,6 +99,25 @@ def generate_records(
             pool.shutdown(cancel_futures=True)  # an interrupt need not wait for blocks not yet begun
             raise
     return out
+
+
+def sample_tau_pairs(is_scalar: bool, tau_energy: float, n_pairs: int, *, seed: int) -> NDArray[np.float32]:
+    """Decays of tau pairs as the generator makes them, before any cut: one to a lepton, one to hadrons.
+
+    Args:
+        is_scalar: Whether the pair comes from a scalar (opposite polarisations) or a Z boson (equal ones).
+        tau_energy: Energy of each tau in the rest frame of the pair, GeV.
+        n_pairs: Number of pairs.
+        seed: Seed.
+
+    Returns:
+        Shape (6, n_pairs): polarisation of the tau, cosine of the visible decay product in the helicity frame,
+        and its share of the tau's energy, for the lepton; then the same for the hadrons.
+    """
+    out = np.empty((n_pairs, 6), np.float32)
+    key = seed_sequence(seed, "tau pairs").generate_state(4, np.uint64)
+    _library().sample_tau_pairs(is_scalar, tau_energy, n_pairs, key.ctypes.data, out.ctypes.data)
+    return np.ascontiguousarray(out.T)
 
 
 def _require_valid(process: str, n_events: int) -> None:

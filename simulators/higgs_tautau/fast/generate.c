@@ -35,3 +35,21 @@ int64_t generate_block(int process, int64_t n, const uint64_t key[4], float *rec
     }
     return n_tried;
 }
+
+/* For tests of the decay model: n pairs of taus of energy e_tau, one to a lepton and one to hadrons, before any cut.
+ * `out`, shape (n, 6): polarisation and cosine in the helicity frame, and energy over that of the tau, of the
+ * lepton; then of the hadrons. */
+void sample_tau_pairs(int is_scalar, float e_tau, int64_t n, const uint64_t key[4], float *out) {
+    Rng rng = {{key[0], key[1], key[2], key[3]}, 0, 0};
+    TauTables tables;
+    Vec z = {0, 0, 1, 1};
+    fill_tau_tables(&tables);
+    for (float *row = out; row < out + 6 * n; row += 6) {
+        draw_polarisations(&rng, is_scalar, &row[0], &row[3]);
+        Visible lepton = decay_to_lepton(&rng, row[0]), hadrons = decay_to_hadrons(&rng, &tables, row[3]);
+        row[1] = lepton.pz / hypotf(lepton.pz, lepton.pt);
+        row[2] = to_parent_frame(&rng, lepton, z, e_tau).e / e_tau;
+        row[4] = hadrons.pz / hypotf(hadrons.pz, hadrons.pt);
+        row[5] = to_parent_frame(&rng, hadrons, z, e_tau).e / e_tau;
+    }
+}

@@ -62,17 +62,24 @@ static inline int within_reach(Vec tau) {
     return p2 > MIN_LEPTON_PT * MIN_LEPTON_PT && tau.z * tau.z < limit * limit * p2;
 }
 
+/* Polarisations of the two taus: equal from a vector boson, opposite from a scalar. */
+static inline void draw_polarisations(Rng *rng, int is_scalar, float *first, float *second) {
+    *first = is_scalar ? sign(rng) : (chance(rng, 0.5f * (1 - Z_POLARISATION)) ? 1.f : -1.f);
+    *second = is_scalar ? -*first : *first;
+}
+
 /* One tau to a lepton, the other to hadrons; `cosine` is that of the leptonic tau. */
 static inline int decay_to_taus(Rng *rng, const Shapes *shapes, Event *ev, Vec boson, float m, float cosine, int is_scalar) {
     float e = 0.5f * m, p = sqrtf(e * e - M_TAU * M_TAU);
     Vec n = direction_about((Vec){0, 0, 1, 1}, cosine, 2 * PI * uniform(rng)), back = opposite(n);
     if (!within_reach(boost(scaled(n, p, e), boson, m))) return 0;
     if (!within_reach(boost(scaled(back, p, e), boson, m))) return 0;
-    float polarisation = is_scalar ? sign(rng) : (chance(rng, 0.5f * (1 - Z_POLARISATION)) ? 1.f : -1.f);
-    Visible lepton = decay_to_lepton(rng, polarisation);
+    float of_lepton, of_hadrons;
+    draw_polarisations(rng, is_scalar, &of_lepton, &of_hadrons);
+    Visible lepton = decay_to_lepton(rng, of_lepton);
     ev->lepton = boost(to_parent_frame(rng, lepton, n, e), boson, m);
     if (pt2(ev->lepton) < MIN_LEPTON_PT * MIN_LEPTON_PT) return 0;
-    Visible tau = decay_to_hadrons(rng, &shapes->tau, is_scalar ? -polarisation : polarisation);
+    Visible tau = decay_to_hadrons(rng, &shapes->tau, of_hadrons);
     ev->tau = boost(to_parent_frame(rng, tau, back, e), boson, m);
     if (pt2(ev->tau) < MIN_TAU_PT * MIN_TAU_PT) return 0;
     ev->prongs = tau.prongs;
@@ -100,7 +107,7 @@ static int make_z(Rng *rng, const Shapes *shapes, Event *ev) {
     Vec boson = transverse_and_rapidity(ev->system_pt, 0, ev->system_y, m);
     if (!decay_to_taus(rng, shapes, ev, boson, m, vector_cosine(rng), 0)) return 0;
     recoil(rng, ev, &Z_RADIATION);
-    return 1;
+    return is_separated(ev);
 }
 
 static inline void add_parton(Event *ev, Vec p) {
@@ -162,10 +169,11 @@ static void decay_to_quarks(Rng *rng, Event *ev, Vec boson, float m) {
 /* Lepton from a W beside a Higgs that decays to two hadronic taus, of which one stays untagged, as a jet: this
  * makes most of the tail of high transverse mass. */
 static int make_lepton_h(Rng *rng, const Shapes *shapes, Event *ev, Vec w, Vec higgs) {
-    float e = 0.5f * M_H, polarisation = sign(rng);
+    float e = 0.5f * M_H, first, second;
+    draw_polarisations(rng, 1, &first, &second);
     Vec n = isotropic(rng);
-    Visible tagged = decay_to_hadrons(rng, &shapes->tau, polarisation);
-    Visible other = decay_to_hadrons(rng, &shapes->tau, -polarisation);
+    Visible tagged = decay_to_hadrons(rng, &shapes->tau, first);
+    Visible other = decay_to_hadrons(rng, &shapes->tau, second);
     ev->tau = boost(to_parent_frame(rng, tagged, n, e), higgs, M_H);
     ev->prongs = tagged.prongs;
     ev->has_tau = 1;

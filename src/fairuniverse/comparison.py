@@ -1,0 +1,445 @@
+"""Do two samples of events agree? Distances with their statistical floor, and histograms with ratios."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairuniverse.errors import InvalidDataError, MissingDependencyError
+from fairuniverse.events import Events
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KS_QUANTILE_95 = 1.358
+"""95 % quantile of Kolmogorov's distribution."""
+
+MAX_COUNT = 3
+"""Counts of objects from here on are taken together."""
+
+MAX_CLASSIFIER_EVENTS = 20_000
+"""Events of each sample that the classifier sees."""
+
+
+@dataclass(frozen=True)
+class FeatureDistance:
+    """Distance of one feature of one process between two samples.
+
+    Attributes:
+        process: Name of the process; empty where events are unlabelled.
+        feature: Name of the feature.
+        ks: Largest difference of the two cumulative distributions (Kolmogorov-Smirnov), of events that have
+            the feature.
+        ks_floor: What `ks` stays below in 95 % of comparisons of two equal samples of these sizes.
+        wasserstein: Area between the cumulative distributions, in standard deviations of the reference.
+        mean_sim: Mean of the simulated sample.
+        mean_ref: Mean of the reference.
+        missing_sim: Fraction of simulated events without the feature (such as no jet).
+        missing_ref: Fraction of reference events without it.
+    """
+
+    process: str
+    feature: str
+    ks: float
+    ks_floor: float
+    wasserstein: float
+    mean_sim: float
+    mean_ref: float
+    missing_sim: float
+    missing_ref: float
+
+
+@dataclass(frozen=True)
+class CountFraction:
+    """Fraction of the events of a process in which something is counted so many times.
+
+    Attributes:
+        process: Name of the process; empty where events are unlabelled.
+        feature: Name of the feature, a number of objects.
+        count: How many; the last entry of a feature stands for this many or more.
+        fraction_sim: Fraction of simulated events.
+        fraction_ref: Fraction of reference events.
+        error: Standard error of the difference, if the samples are equal.
+    """
+
+    process: str
+    feature: str
+    count: int
+    fraction_sim: float
+    fraction_ref: float
+    error: float
+
+
+@dataclass(frozen=True)
+class ProcessSeparation:
+    """How well a classifier tells two samples of a process apart.
+
+    Attributes:
+        process: Name of the process; empty where events are unlabelled.
+        auc: Area under the ROC curve of cross-fitted boosted trees on all features; 0.5 if the samples
+            cannot be told apart.
+        auc_error: Standard error of `auc` where the samples are equal.
+        n_sim: Simulated events compared.
+        n_ref: Reference events compared.
+    """
+
+    process: str
+    auc: float
+    auc_error: float
+    n_sim: int
+    n_ref: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Answer of `compare`.
+
+    Attributes:
+        distances: One entry per process and feature.
+        fractions: For features that count objects, one entry per process and count, up to `MAX_COUNT`.
+        separations: One entry per process.
+    """
+
+    distances: tuple[FeatureDistance, ...]
+    fractions: tuple[CountFraction, ...]
+    separations: tuple[ProcessSeparation, ...]
+
+    def distance(self, process: str, feature: str) -> FeatureDistance:
+        """Distance of one feature of one process.
+
+        Raises:
+            InvalidDataError: It was not compared.
+        """
+        for d in self.distances:
+            if (d.process, d.feature) == (process, feature):
+                return d
+        raise InvalidDataError(f"{feature!r} of process {process!r} was not compared")
+
+    def to_frame(self) -> pd.DataFrame:
+        """Distances as a table, one row per process and feature."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(d) for d in self.distances])
+
+    def to_json(self) -> dict[str, Any]:
+        """Distances and separations as plain lists of records; a value that does not exist is None."""
+        return {
+            "distances": [_finite(asdict(d)) for d in self.distances],
+            "fractions": [_finite(asdict(f)) for f in self.fractions],
+            "separations": [_finite(asdict(s)) for s in self.separations],
+        }
+
+    def render(self) -> str:
+        """Tables in plain text, a star where the distance exceeds its statistical floor."""
+        return "\n\n".join(self._render_process(s) for s in self.separations)
+
+    def _render_process(self, s: ProcessSeparation) -> str:
+        title = (
+            f"{s.process or 'all events'}: {s.n_sim} simulated, {s.n_ref} reference events; "
+            f"AUC {s.auc:.3f} +- {s.auc_error:.3f} (0.5: cannot be told apart)"
+        )
+        head = (
+            f"  {'feature':<30}{'KS':>8}{'floor':>8}  {'W/sd':>7}{'mean sim':>11}{'mean ref':>11}"
+            f"{'missing sim':>13}{'ref':>8}"
+        )
+        lines = [
+            f"  {d.feature:<30}{d.ks:>8.3f}{d.ks_floor:>8.3f}{'*' if d.ks > d.ks_floor else ' ':<2}"
+            f"{d.wasserstein:>7.3f}{d.mean_sim:>11.4g}{d.mean_ref:>11.4g}"
+            f"{d.missing_sim:>13.3f}{d.missing_ref:>8.3f}"
+            for d in self.distances
+            if d.process == s.process
+        ]
+        return "\n".join([title, head, *lines, *self._render_fractions(s.process)])
+
+    def _render_fractions(self, process: str) -> Iterator[str]:
+        for f in self.fractions:
+            if f.process == process:
+                count = f"{f.feature} {'>=' if f.count == MAX_COUNT else '= '} {f.count}"
+                yield (
+                    f"  {count:<30}{f.fraction_sim:>8.3f} simulated, {f.fraction_ref:.3f} reference, "
+                    f"difference {f.fraction_sim - f.fraction_ref:+.3f} +- {f.error:.3f}"
+                )
+
+
+def compare(simulated: Events, reference: Events, *, with_classifier: bool = True) -> Comparison:
+    """Compare two samples, process by process and feature by feature.
+
+    The distances are those of unweighted events if all weights of a process are equal, else of weighted ones,
+    with the effective number of events (sum w)^2 / sum w^2 in the floor. Features that one sample has not
+    (constant at zero) are compared like any other.
+
+    Args:
+        simulated: Events to be judged.
+        reference: Events to judge by, of the same schema.
+        with_classifier: Whether boosted trees are trained to tell the samples apart; if not, each AUC is
+            NaN.
+
+    Returns:
+        Distances and separations for the processes that both samples have; for all events together if one
+        sample is unlabelled.
+
+    Raises:
+        InvalidDataError: Different schemas, or no process that both have.
+        MissingDependencyError: scikit-learn is not installed, and the classifier was asked for.
+    """
+    pairs = list(_pairs(simulated, reference))
+    distances = [
+        _distance(process, i, sim, ref)
+        for process, sim, ref in pairs
+        for i in range(len(reference.schema.features))
+    ]
+    fractions = [
+        fraction
+        for process, sim, ref in pairs
+        for i in range(len(reference.schema.features))
+        for fraction in _fractions(process, i, sim, ref)
+    ]
+    separations = [_separation(*pair, with_classifier) for pair in pairs]
+    return Comparison(tuple(distances), tuple(fractions), tuple(separations))
+
+
+def comparison_histograms(simulated: Events, reference: Events, *, n_bins: int = 25) -> pd.DataFrame:
+    """Histograms of every feature of every process that both samples have.
+
+    Bins are equidistant between the 0.5 % and 99.5 % quantiles of the reference; events outside are in the
+    first and last bin. Features that few values fill (such as counts) have one bin per value.
+
+    Args:
+        simulated: Events to be judged.
+        reference: Events to judge by, of the same schema.
+        n_bins: Number of bins.
+
+    Returns:
+        One row per process, feature and bin: ``process``, ``feature``, ``bin_left``, ``bin_right``, densities
+        of unit area ``density_sim`` and ``density_ref`` with errors ``error_sim`` and ``error_ref``, the
+        ``ratio`` of simulated to reference, and ``error_ratio``, that of the reference alone; NaN in bins
+        without reference events.
+
+    Raises:
+        InvalidDataError: Different schemas, or no process that both have.
+    """
+    import pandas as pd
+
+    tables = [
+        _histogram(process, i, sim, ref, n_bins)
+        for process, sim, ref in _pairs(simulated, reference)
+        for i in range(len(reference.schema.features))
+    ]
+    return pd.concat([t for t in tables if t is not None], ignore_index=True)
+
+
+def ks_floor(n_first: float, n_second: float) -> float:
+    """95 % critical value of the two-sample Kolmogorov-Smirnov distance (asymptotic).
+
+    >>> round(ks_floor(1000, 1000), 4)
+    0.0607
+    """
+    return KS_QUANTILE_95 * math.sqrt(1 / n_first + 1 / n_second)
+
+
+def _pairs(simulated: Events, reference: Events) -> Iterator[tuple[str, Events, Events]]:
+    """Events of each process that both samples have."""
+    if simulated.schema.names != reference.schema.names:
+        raise InvalidDataError("the samples have different features: compare tables of one simulator")
+    if simulated.process is None or reference.process is None:
+        common = [""] if len(simulated) and len(reference) else []
+    else:
+        common = [p for p in reference.processes if _has(simulated, p) and _has(reference, p)]
+    if not common:
+        raise InvalidDataError("no process has events in both samples: nothing to compare")
+    for process in common:
+        whole = process == ""
+        yield (
+            process,
+            simulated if whole else simulated.of_process(process),
+            reference if whole else reference.of_process(process),
+        )
+
+
+def _has(events: Events, process: str) -> bool:
+    codes = [] if events.process is None else np.unique(events.process)
+    return process in events.processes and events.processes.index(process) in codes
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Values of the events that have a feature, with weights; `missing` is the fraction that has not."""
+
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    missing: float
+
+    @property
+    def n_effective(self) -> float:
+        total: float = self.weights.sum() ** 2 / np.square(self.weights).sum()
+        return total
+
+    @property
+    def mean(self) -> float:
+        return float(np.average(self.values, weights=self.weights))
+
+    def fraction(self, lowest: float, highest: float) -> float:
+        """Fraction of values from lowest to highest, both included."""
+        inside = (self.values >= lowest) & (self.values <= highest)
+        return float(self.weights[inside].sum() / self.weights.sum())
+
+
+def _column(events: Events, i_feature: int) -> _Column | None:
+    """One feature; None if no event has it."""
+    values = events.features[i_feature].astype(np.float64)
+    weights = np.ones(len(values)) if events.weights is None else events.weights
+    sentinel = events.schema.features[i_feature].missing
+    exists = np.full(len(values), True) if sentinel is None else values != sentinel
+    exists &= weights > 0
+    if not exists.any():
+        return None
+    missing = 1 - weights[exists].sum() / weights.sum()
+    return _Column(values[exists], weights[exists], float(missing))
+
+
+def _distance(process: str, i_feature: int, simulated: Events, reference: Events) -> FeatureDistance:
+    name = reference.schema.names[i_feature]
+    sim, ref = _column(simulated, i_feature), _column(reference, i_feature)
+    if sim is None or ref is None:
+        nothing = math.nan
+        gone = (float(sim is None), float(ref is None))
+        return FeatureDistance(process, name, nothing, nothing, nothing, nothing, nothing, *gone)
+    ks, area = _cumulative_distances(sim, ref)
+    spread = math.sqrt(float(np.average((ref.values - ref.mean) ** 2, weights=ref.weights)))
+    return FeatureDistance(
+        process,
+        name,
+        ks,
+        ks_floor(sim.n_effective, ref.n_effective),
+        area / spread if spread > 0 else (0.0 if area == 0 else math.inf),
+        sim.mean,
+        ref.mean,
+        sim.missing,
+        ref.missing,
+    )
+
+
+def _fractions(process: str, i_feature: int, simulated: Events, reference: Events) -> Iterator[CountFraction]:
+    """Fractions of 0, 1, ... objects; nothing for a feature that is not a count in both samples."""
+    sim, ref = _column(simulated, i_feature), _column(reference, i_feature)
+    if sim is None or ref is None or not (_is_count(sim) and _is_count(ref)):
+        return
+    inverse_size = 1 / sim.n_effective + 1 / ref.n_effective
+    for count in range(MAX_COUNT + 1):
+        first, second = (c.fraction(count, count if count < MAX_COUNT else math.inf) for c in (sim, ref))
+        error = math.sqrt(second * (1 - second) * inverse_size)
+        yield CountFraction(process, reference.schema.names[i_feature], count, first, second, error)
+
+
+def _is_count(column: _Column) -> bool:
+    values = column.values
+    return bool((values >= 0).all() and (values == np.rint(values)).all() and values.max() > 0)
+
+
+def _cumulative_distances(first: _Column, second: _Column) -> tuple[float, float]:
+    """Kolmogorov-Smirnov and Wasserstein-1 distance of two weighted samples."""
+    grid = np.unique(np.concatenate([first.values, second.values]))
+    difference = np.abs(_cumulative(first, grid) - _cumulative(second, grid))
+    return float(difference.max()), float((difference[:-1] * np.diff(grid)).sum())
+
+
+def _cumulative(column: _Column, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    order = np.argsort(column.values)
+    sums = np.concatenate([[0.0], np.cumsum(column.weights[order])])
+    cumulative: NDArray[np.float64] = (
+        sums[np.searchsorted(column.values[order], grid, side="right")] / sums[-1]
+    )
+    return cumulative
+
+
+def _separation(
+    process: str, simulated: Events, reference: Events, with_classifier: bool
+) -> ProcessSeparation:
+    n_sim, n_ref = (min(len(e), MAX_CLASSIFIER_EVENTS) for e in (simulated, reference))
+    n_sim = min(n_sim, max(2 * n_ref, 1000))  # far more simulated events teach nothing more
+    # Variance of the rank sum of equal samples (Mann and Whitney 1947).
+    error = math.sqrt((n_sim + n_ref + 1) / (12 * n_sim * n_ref))
+    auc = math.nan
+    if with_classifier and min(n_sim, n_ref) >= 10:
+        auc = _cross_fitted_auc(_sample(simulated, n_sim), _sample(reference, n_ref))
+    return ProcessSeparation(process, auc, error, len(simulated), len(reference))
+
+
+def _sample(events: Events, n: int) -> NDArray[np.float32]:
+    """Features of n events, shape (n, n_features), evenly spread over the sample."""
+    rows = np.linspace(0, len(events) - 1, n).astype(np.int64)
+    return np.ascontiguousarray(events.features[:, rows].T)
+
+
+def _cross_fitted_auc(simulated: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.metrics import roc_auc_score
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise MissingDependencyError(
+            "comparing with a classifier needs scikit-learn: pip install 'fairuniverse[baselines]'"
+        ) from error
+    features = np.concatenate([simulated, reference])
+    truth = np.repeat([0, 1], [len(simulated), len(reference)])
+    trees = HistGradientBoostingClassifier(
+        max_depth=3, max_iter=60, learning_rate=0.08, random_state=0
+    )
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    with threadpool_limits(1):  # waiting threads cost more than they bring when other programs run, too
+        scores = cross_val_predict(trees, features, truth, cv=folds, method="predict_proba")[:, 1]
+    return float(roc_auc_score(truth, scores))
+
+
+def _histogram(
+    process: str, i_feature: int, simulated: Events, reference: Events, n_bins: int
+) -> pd.DataFrame | None:
+    import pandas as pd
+
+    sim, ref = _column(simulated, i_feature), _column(reference, i_feature)
+    if sim is None or ref is None:
+        return None
+    edges = _edges(ref, n_bins)
+    (density_sim, error_sim), (density_ref, error_ref) = (_density(c, edges) for c in (sim, ref))
+    filled = np.where(density_ref > 0, density_ref, math.nan)
+    return pd.DataFrame(
+        {
+            "process": process,
+            "feature": reference.schema.names[i_feature],
+            "bin_left": edges[:-1],
+            "bin_right": edges[1:],
+            "density_sim": density_sim,
+            "density_ref": density_ref,
+            "error_sim": error_sim,
+            "error_ref": error_ref,
+            "ratio": density_sim / filled,
+            "error_ratio": error_ref / filled,
+        }
+    )
+
+
+def _edges(reference: _Column, n_bins: int) -> NDArray[np.float64]:
+    values = np.unique(reference.values)
+    if len(values) <= n_bins and (values == np.rint(values)).all():
+        return np.arange(values[0] - 0.5, values[-1] + 1.5)
+    low, high = np.quantile(reference.values, [0.005, 0.995])
+    return np.linspace(low, high if high > low else low + 1, n_bins + 1)
+
+
+def _density(column: _Column, edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Density of unit area and its error, events outside the edges in the bins next to them."""
+    inside = np.clip(column.values, edges[0], np.nextafter(edges[-1], -math.inf))
+    sums = np.histogram(inside, edges, weights=column.weights)[0]
+    squares = np.histogram(inside, edges, weights=np.square(column.weights))[0]
+    scale = column.weights.sum() * np.diff(edges)
+    return sums / scale, np.sqrt(squares) / scale
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
