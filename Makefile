@@ -39,7 +39,12 @@ $(VENV)/.test-ready: pyproject.toml setup.py constraints.txt $(KERNELS) | $(VENV
 	@touch $@ $(VENV)/.demo-ready
 
 demo: $(VENV)/.demo-ready
-	$(BIN)/fairuniverse demo --output $(OUTPUT)
+	$(BIN)/fairuniverse simulate --events 20000 --output $(OUTPUT)/events.parquet
+	$(BIN)/fairuniverse toys quick --sets 1 --toys 1 --output $(OUTPUT)/toys
+	$(BIN)/fairuniverse run quick counting profile_likelihood --output $(OUTPUT)/runs
+	$(BIN)/fairuniverse score $(OUTPUT)/runs --output $(OUTPUT)/scores
+	$(BIN)/fairuniverse report $(OUTPUT)/runs --output $(OUTPUT)/report.html
+	@echo 'open $(OUTPUT)/report.html in a browser'
 
 test: $(VENV)/.test-ready browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal
