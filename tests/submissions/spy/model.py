@@ -20,15 +20,22 @@ def _in_memory():
     with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
         for line in maps:
             span, access = line.split()[:2]
-            if not access.startswith("rw"):
-                continue
-            start, end = (int(x, 16) for x in span.split("-"))
-            try:
-                memory.seek(start)
-                content = memory.read(end - start)
-            except (OSError, ValueError, OverflowError):
-                continue
-            yield from (f"{what} in memory {line.strip()}" for what in _found(content))
+            if access.startswith("rw"):
+                start, end = (int(x, 16) for x in span.split("-"))
+                for content in _chunks(memory, start, end):
+                    yield from (f"{what} in memory {line.strip()}" for what in _found(content))
+
+
+def _chunks(memory, start, end, step=1 << 18):
+    """Content piece by piece, overlapping, without what was never touched."""
+    for position in range(start, end, step):
+        try:
+            memory.seek(position)
+            content = memory.read(min(step + 64, end - position))
+        except (OSError, OverflowError):
+            return
+        if content.count(0) < len(content):
+            yield content
 
 
 def _found(content):
