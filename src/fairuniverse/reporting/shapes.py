@@ -162,9 +162,9 @@ def _shift_figure(table: pd.DataFrame) -> Figure:
     return Figure(
         "What the nuisance parameters do to them",
         "Above: all signal and all background, each of unit area, with a band from the shape nuisance "
-        "parameters at ±1 sigma, added in quadrature. Below: expected events over nominal when one "
-        "parameter moves by +1 sigma (line) or −1 sigma (dotted), for background and signal. Grey: "
-        "statistical error of the simulated events.",
+        "parameters at ±1 sigma, added in quadrature. Below: expected events over nominal when one parameter "
+        "moves by +1 sigma (line) or −1 sigma (dotted), for background and signal, where the statistical "
+        "error of the simulated events (grey) is below 5%.",
         tuple(
             Panel(_heading(group), _shift_chart(group, varied))
             for _, group in table.groupby("feature", sort=False)
@@ -250,7 +250,7 @@ def _ratio_chart(
     }
     statistical = _ratio(sums["error"].to_numpy(float), nominal)
     # Ratios of a few simulated events are noise, and would set the scale of the whole panel.
-    bulk = statistical < 0.1
+    bulk = statistical < 0.05
     ratios = {c: np.where(bulk, r, np.nan) for c, r in ratios.items()}
     reach = max(0.004, 1.25 * max(float(np.nanmax(np.abs(r - 1), initial=0.0)) for r in ratios.values()))
     x = marks.x_axis(x_title, (edges[0], edges[-1]), **({} if x_title else {"labels": False, "ticks": False}))
