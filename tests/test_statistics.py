@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from interval_toys import failing, gaussian_results, results_of
 from scipy.stats import binom, binomtest
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.seeding import generator
 from fairuniverse.statistics import binomial_band, clopper_pearson, coverage_by_slice, pulls, slice_codes
+from interval_toys import failing, gaussian_results, results_of
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (7, 10), (683, 1000)])
