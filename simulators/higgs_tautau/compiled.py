@@ -56,8 +56,7 @@ class Process(ctypes.Structure):
 
     _fields_ = [
         ("rows", c_void_p),
-        ("threshold", c_void_p),
-        ("alias", c_void_p),
+        ("aliases", c_void_p),
         ("chunk_rows", c_void_p),
         ("chunk_draws", c_void_p),
         ("n_chunks", c_int64),
@@ -71,6 +70,7 @@ class Draws(ctypes.Structure):
     _fields_ = [
         ("processes", c_void_p),
         ("n_processes", c_int64),
+        ("frequent", c_int64),
         ("labels", c_void_p),
         ("first_draws", c_void_p),
         ("n_slots", c_int64),
@@ -85,8 +85,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "fu_count_nonfinite": (c_void_p, c_int64),
     "fu_draw_segment": (POINTER(Shift), POINTER(Draws), c_int64, POINTER(Output)),
     "fu_pack_rows": (c_int32, c_void_p, c_int64, c_void_p, c_int64, c_void_p),
-    "fu_alias": (c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p, c_void_p),
-    "fu_label": (_KEY, c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p),
+    "fu_alias": (c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p),
+    "fu_label": (_KEY, c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p, c_void_p),
     "fu_close_gaps": (c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64, c_void_p),
 }
 

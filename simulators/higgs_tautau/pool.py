@@ -28,7 +28,7 @@ from . import compiled, systematics
 from .schema import SCHEMA
 from .world import SIGNAL
 
-CHUNK_BYTES = 1 << 19
+CHUNK_BYTES = 1 << 18
 MAX_CHUNKS = 1024
 SEGMENT = 1 << 15
 """Slots per unit of work of a thread; a slot holds one drawn event before selection."""
@@ -44,8 +44,7 @@ class _ProcessPool:
         rows: Shape (n_rows, row width), aligned to cache lines.
         chunk_rows: First row of each chunk, and one past the last.
         shares: Share of each chunk in the total.
-        threshold: Alias table; None where all weights are equal.
-        alias: Alias table.
+        aliases: Alias table of each chunk, shape (n_rows, 2); None where all weights are equal.
     """
 
     name: str
@@ -53,8 +52,7 @@ class _ProcessPool:
     rows: NDArray[np.float32]
     chunk_rows: NDArray[np.int64]
     shares: NDArray[np.float64]
-    threshold: NDArray[np.uint32] | None
-    alias: NDArray[np.uint32] | None
+    aliases: NDArray[np.uint32] | None
 
 
 class PoolSampler:
@@ -130,6 +128,7 @@ class PoolSampler:
             compiled.key_words(streams.key("order")),
             counts.ctypes.data,
             len(counts),
+            int(np.argmax(counts)),
             n_slots,
             SEGMENT,
             self._labels.ctypes.data,
@@ -149,13 +148,14 @@ class PoolSampler:
         processes = (compiled.Process * len(self._pools))(
             *(_kernel_process(p, d, streams) for p, d in zip(self._pools, chunk_draws, strict=True))
         )
-        n_slots = sum(int(d[-1]) for d in chunk_draws)
+        counts = [int(d[-1]) for d in chunk_draws]
         draws = compiled.Draws(
             compiled.address_of(processes),
             len(processes),
+            int(np.argmax(counts)),
             self._labels.ctypes.data,
             first_draws.ctypes.data,
-            n_slots,
+            sum(counts),
             SEGMENT,
         )
         stride = self._buffer.strides[0] // self._buffer.itemsize
@@ -215,28 +215,26 @@ def _pack(
     ordered = weights[order]
     sums = np.array([ordered[a:b].sum() for a, b in pairwise(chunk_rows)])
     total = float(sums.sum())
-    threshold, alias = _alias_tables(ordered, chunk_rows)
-    return _ProcessPool(name, total, rows, chunk_rows, sums / (total or 1.0), threshold, alias)
+    return _ProcessPool(
+        name, total, rows, chunk_rows, sums / (total or 1.0), _alias_tables(ordered, chunk_rows)
+    )
 
 
-def _alias_tables(
-    weights: NDArray[np.float64], chunk_rows: NDArray[np.int64]
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | tuple[None, None]:
+def _alias_tables(weights: NDArray[np.float64], chunk_rows: NDArray[np.int64]) -> NDArray[np.uint32] | None:
     if len(weights) == 0 or np.ptp(weights) <= 1e-9 * weights[0]:
-        return None, None
-    threshold, alias = (np.empty(len(weights), dtype=np.uint32) for _ in range(2))
+        return None
+    aliases = np.empty((len(weights), 2), dtype=np.uint32)
     largest = int(np.diff(chunk_rows).max())
     share, scratch = np.empty(largest), np.empty(largest, dtype=np.uint32)
     compiled.library().fu_alias(
         weights.ctypes.data,
         chunk_rows.ctypes.data,
         len(chunk_rows) - 1,
-        threshold.ctypes.data,
-        alias.ctypes.data,
+        aliases.ctypes.data,
         share.ctypes.data,
         scratch.ctypes.data,
     )
-    return threshold, alias
+    return aliases
 
 
 def _draws(pool: _ProcessPool, expected: float, streams: Streams) -> NDArray[np.int64]:
@@ -253,8 +251,7 @@ def _draws(pool: _ProcessPool, expected: float, streams: Streams) -> NDArray[np.
 def _kernel_process(pool: _ProcessPool, chunk_draws: NDArray[np.int64], streams: Streams) -> compiled.Process:
     return compiled.Process(
         pool.rows.ctypes.data,
-        compiled.address(pool.threshold),
-        compiled.address(pool.alias),
+        compiled.address(pool.aliases),
         pool.chunk_rows.ctypes.data,
         chunk_draws.ctypes.data,
         len(pool.shares),

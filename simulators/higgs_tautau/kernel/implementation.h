@@ -28,6 +28,30 @@ enum {
     BATCH = 128         /* slots drawn at a time */
 };
 
+/* Vectors as wide as the instruction set has them. */
+#if defined(__AVX512F__)
+#define WIDTH 16
+#define LOW_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif defined(__AVX__)
+#define WIDTH 8
+#define LOW_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_HALVES 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define WIDTH 4
+#define LOW_HALVES 0, 4, 1, 5
+#define HIGH_HALVES 2, 6, 3, 7
+#endif
+typedef float Vector __attribute__((vector_size(4 * WIDTH)));
+#if defined(__clang__)
+#define INTERLEAVE_LOW(a, b) __builtin_shufflevector(a, b, LOW_HALVES)
+#define INTERLEAVE_HIGH(a, b) __builtin_shufflevector(a, b, HIGH_HALVES)
+#else
+typedef int32_t Indices __attribute__((vector_size(4 * WIDTH)));
+#define INTERLEAVE_LOW(a, b) __builtin_shuffle(a, b, (Indices){LOW_HALVES})
+#define INTERLEAVE_HIGH(a, b) __builtin_shuffle(a, b, (Indices){HIGH_HALVES})
+#endif
+
 #define MISSING -25.0f
 #define HAD_CUT 26.0f
 #define JET_CUT 26.0f
@@ -127,6 +151,15 @@ static void shift_record_tau(Block *b, float tes) {
     }
 }
 
+static int any_jet(const Block *b, int jet) {
+    const float *restrict raw = b->in[REC_JET + 3 * jet];
+    int32_t any = 0;
+    for (int i = 0; i < BLOCK; i++)
+        any |= bits_of_float(raw[i]);
+    return any != 0;
+}
+
+/* Take the change of one jet of the record, out of the missing momentum. */
 static void shift_record_met(Block *b, int jet, float jes) {
     const float *restrict raw = b->in[REC_JET + 3 * jet], *restrict eta = b->in[REC_JET + 3 * jet + 1];
     const float *restrict phi = b->in[REC_JET + 3 * jet + 2];
@@ -140,12 +173,13 @@ static void shift_record_met(Block *b, int jet, float jes) {
     }
 }
 
-/* Enter one jet of the record into the list of kept jets, ordered by calibrated momentum. */
+/* Enter it into the list of kept jets, ordered by calibrated momentum. */
 static void list_record_jet(Block *b, int jet, float jes, float cut) {
     const float *restrict raw = b->in[REC_JET + 3 * jet], *restrict eta = b->in[REC_JET + 3 * jet + 1];
     const float *restrict phi = b->in[REC_JET + 3 * jet + 2];
-    float *restrict pt1 = b->out[JET1_PT], *restrict eta1 = b->out[JET1_ETA], *restrict phi1 = b->out[JET1_PHI];
-    float *restrict pt2 = b->out[JET2_PT], *restrict eta2 = b->out[JET2_ETA], *restrict phi2 = b->out[JET2_PHI];
+    float *restrict pt1 = b->out[JET1_PT], *restrict eta1 = b->out[JET1_ETA];
+    float *restrict phi1 = b->out[JET1_PHI], *restrict pt2 = b->out[JET2_PT];
+    float *restrict eta2 = b->out[JET2_ETA], *restrict phi2 = b->out[JET2_PHI];
     float *restrict n = b->out[N_JETS], *restrict all = b->out[ALL_PT];
     LANES {
         float shifted = raw[i] * jes;
@@ -165,20 +199,7 @@ static void list_record_jet(Block *b, int jet, float jes, float cut) {
     }
 }
 
-static int any_jet(const Block *b, int jet) {
-    const float *restrict raw = b->in[REC_JET + 3 * jet];
-    int any = 0;
-    for (int i = 0; i < BLOCK; i++)
-        any |= raw[i] > 0.0f;
-    return any;
-}
-
-static void shift_record(Block *b, const Shift *shift) {
-    float tes = (float)shift->tes, jes = (float)shift->jes;
-    copy_lepton_and_tau(b);
-    directions(b->in[LEP_PHI], b->lep_cos, b->lep_sin);
-    directions(b->in[HAD_PHI], b->had_cos, b->had_sin);
-    shift_record_tau(b, tes);
+static void shift_record_jets(Block *b, float jes, float cut) {
     for (int c = JET1_PT; c <= JET2_PHI; c++)
         LANES b->out[c][i] = MISSING;
     memset(b->out[N_JETS], 0, sizeof(Lanes));
@@ -188,8 +209,17 @@ static void shift_record(Block *b, const Shift *shift) {
             continue;
         if (jes != 1.0f)
             shift_record_met(b, jet, jes);
-        list_record_jet(b, jet, jes, shift->select ? JET_CUT : 0.0f);
+        list_record_jet(b, jet, jes, cut);
     }
+}
+
+static void shift_record(Block *b, const Shift *shift) {
+    float tes = (float)shift->tes, jes = (float)shift->jes;
+    copy_lepton_and_tau(b);
+    directions(b->in[LEP_PHI], b->lep_cos, b->lep_sin);
+    directions(b->in[HAD_PHI], b->had_cos, b->had_sin);
+    shift_record_tau(b, tes);
+    shift_record_jets(b, jes, shift->select ? JET_CUT : 0.0f);
     directions(b->out[JET1_PHI], b->jet1_cos, b->jet1_sin);
     directions(b->out[JET2_PHI], b->jet2_cos, b->jet2_sin);
     if (shift->soft_met > 0)
@@ -261,19 +291,32 @@ static void shift_table(Block *b, const Shift *shift) {
  * second one in the list, whose features then come from the sentinel -25; softer jets stay in the sum.
  */
 
-static inline double rounded(double x) {
-    return round_d(x * 1000.0) / 1000.0;
+/* A number in thousandths, to be rounded. */
+static inline double thousandths(double x) {
+    return round_d(x * 1000.0);
 }
 
-/* The three-decimal number that a float stands for, if it does: tables are stored in single precision. */
+/* The product is exact enough for a result in single precision. */
+static inline float from_thousandths(double n) {
+    return (float)(n * 0.001);
+}
+
+/* The three-decimal number that a float stands for, if it does: tables are stored in single precision. Exact, since
+ * scaled momenta often lie halfway between two thousandths. */
 static inline double decimal(float x) {
-    double d = rounded((double)x);
+    double d = thousandths((double)x) / 1000.0;
     return (float)d == x ? d : (double)x;
 }
 
-/* A column that the shift leaves alone; the product is exact enough for a result in single precision. */
+/* As decimal, to 1e-16, for what is not rounded again before it went through other functions. */
+static inline double near_decimal(float x) {
+    double d = thousandths((double)x) * 0.001;
+    return (float)d == x ? d : (double)x;
+}
+
+/* A column that the shift leaves alone. */
 static void round_column(float *restrict out, const float *restrict in) {
-    LANES out[i] = (float)(round_d((double)in[i] * 1000.0) * 0.001);
+    LANES out[i] = from_thousandths(thousandths((double)in[i]));
 }
 
 typedef struct {
@@ -284,8 +327,8 @@ static void official_start(const Block *b, Official *o) {
     const float *restrict met = b->in[MET], *restrict phi = b->in[MET_PHI];
     double *restrict x = o->x, *restrict y = o->y;
     LANES {
-        double s, c, size = decimal(met[i]);
-        sincos_d(decimal(phi[i]), &s, &c);
+        double s, c, size = near_decimal(met[i]);
+        sincos_d(near_decimal(phi[i]), &s, &c);
         x[i] = size * c;
         y[i] = size * s;
     }
@@ -306,7 +349,7 @@ static void official_scale(Official *o, double *restrict pt, const float *restri
     double back = (1.0 - scale) / scale;
     LANES {
         double s, c;
-        sincos_d(decimal(phi[i]), &s, &c);
+        sincos_d(near_decimal(phi[i]), &s, &c);
         double shifted = pt[i] * scale;
         int exists = n[i] >= least;
         pt[i] = exists ? shifted : pt[i];
@@ -327,8 +370,8 @@ static void official_met(Block *b, const Official *o) {
     const double *restrict x = o->x, *restrict y = o->y;
     float *restrict met = b->out[MET], *restrict phi = b->out[MET_PHI];
     LANES {
-        met[i] = (float)(round_d(sqrt_d(x[i] * x[i] + y[i] * y[i]) * 1000.0) * 0.001);
-        phi[i] = (float)(round_d(atan2_d(y[i], x[i]) * 1000.0) * 0.001);
+        met[i] = from_thousandths(thousandths(sqrt_d(x[i] * x[i] + y[i] * y[i])));
+        phi[i] = from_thousandths(thousandths(atan2_d(y[i], x[i])));
     }
 }
 
@@ -337,22 +380,22 @@ static void official_jets(Block *b, const Official *o, int select) {
     float *restrict pt2 = b->out[JET2_PT], *restrict eta2 = b->out[JET2_ETA], *restrict phi2 = b->out[JET2_PHI];
     float *restrict n = b->out[N_JETS], *restrict all = b->out[ALL_PT], *restrict had = b->out[HAD_PT];
     const float *restrict in_n = b->in[N_JETS];
-    double cut = select ? 26.0 : -1.0;
+    double cut = select ? 26000.0 : -1.0;
     LANES {
-        double jet1 = rounded(o->jet1[i]), jet2 = rounded(o->jet2[i]), sum = rounded(o->all[i]);
+        double jet1 = thousandths(o->jet1[i]), jet2 = thousandths(o->jet2[i]), sum = thousandths(o->all[i]);
         int drop2 = (jet2 >= 0.0) & (jet2 <= cut);
         int drop1 = (jet1 >= 0.0) & (jet1 <= cut);
         sum -= drop2 ? jet2 : 0.0;
         sum -= drop1 ? jet1 : 0.0;
-        had[i] = (float)rounded(o->had[i]);
-        pt1[i] = drop1 ? MISSING : (float)jet1;
+        had[i] = from_thousandths(thousandths(o->had[i]));
+        pt1[i] = drop1 ? MISSING : from_thousandths(jet1);
         eta1[i] = drop1 ? MISSING : eta1[i];
         phi1[i] = drop1 ? MISSING : phi1[i];
-        pt2[i] = drop2 ? MISSING : (float)jet2;
+        pt2[i] = drop2 ? MISSING : from_thousandths(jet2);
         eta2[i] = drop2 ? MISSING : eta2[i];
         phi2[i] = drop2 ? MISSING : phi2[i];
         n[i] = in_n[i] - (drop1 ? 1.0f : 0.0f) - (drop2 ? 1.0f : 0.0f);
-        all[i] = (float)sum;
+        all[i] = from_thousandths(sum);
     }
 }
 
@@ -498,9 +541,8 @@ static inline int survives(int mode, float tes_f, double tes, float lep_pt, floa
         return (lep_pt >= LEP_CUT) & (calibrated(had_pt * tes_f, had_eta) > HAD_CUT);
     if (mode == POSTHOC)
         return (lep_pt >= LEP_CUT) & (had_pt * tes_f > HAD_CUT);
-    double had = decimal(had_pt);
-    had = tes != 1.0 ? had * tes : had;
-    int good_lepton = rounded((double)lep_pt) >= 20.0, good_tau = rounded(had) >= 26.0;
+    int good_lepton = thousandths((double)lep_pt) >= 20000.0;
+    int good_tau = thousandths(decimal(had_pt) * tes) >= 26000.0;
     return good_lepton & good_tau;
 }
 
@@ -612,11 +654,14 @@ static int64_t shift_columns(const Shift *shift, const Columns *in, int64_t begi
 
 /* Where the draws from one process stand within a segment. */
 typedef struct {
-    int64_t next, chunk, chunk_end; /* number of the next draw, its chunk, first draw of the next chunk */
-    uint64_t first_row, n_rows;     /* rows of the chunk */
+    const Process *process;
+    int64_t next, chunk_end; /* number of the next draw, first draw of the next chunk */
+    int64_t chunk;
+    uint64_t first_row, n_rows;
 } Cursor;
 
-static void enter_chunk(Cursor *cursor, const Process *process) {
+static void enter_chunk(Cursor *cursor) {
+    const Process *process = cursor->process;
     while (cursor->next >= process->chunk_draws[cursor->chunk + 1])
         cursor->chunk++;
     cursor->chunk_end = process->chunk_draws[cursor->chunk + 1];
@@ -625,52 +670,157 @@ static void enter_chunk(Cursor *cursor, const Process *process) {
 }
 
 static void start_cursors(Cursor *cursors, const Draws *draws, int64_t segment) {
+    const int64_t *first = draws->first_draws + segment * draws->n_processes;
     for (int64_t p = 0; p < draws->n_processes; p++)
-        cursors[p] = (Cursor){.next = draws->first_draws[segment * draws->n_processes + p]};
+        cursors[p] = (Cursor){.process = &draws->processes[p], .next = first[p]};
 }
 
-static inline uint64_t draw_row(Cursor *cursor, const Process *process) {
-    if (cursor->next >= cursor->chunk_end)
-        enter_chunk(cursor, process);
-    uint64_t word = random_word(process->key, (uint64_t)cursor->next++);
-    uint64_t row = cursor->first_row + below(word, cursor->n_rows);
-    if (process->threshold && (uint32_t)word >= process->threshold[row])
-        row = process->alias[row];
-    return row;
+/* A candidate row for each of the next n draws, all from one chunk, and the words that chose them. */
+static inline void choose(Cursor *cursor, int n, uint64_t *restrict words, uint64_t *restrict rows) {
+    const uint64_t gamma = cursor->process->key[1] | 1;
+    const uint64_t state = cursor->process->key[0] + (uint64_t)cursor->next * gamma;
+    const uint64_t first = cursor->first_row, n_rows = cursor->n_rows;
+    for (int i = 0; i < n; i++) {
+        words[i] = mixed(state + (uint64_t)i * gamma);
+        rows[i] = first + below(words[i], n_rows);
+    }
+    cursor->next += n;
 }
 
+/* Weighted draws keep the candidate or take its alias. */
+static inline uint64_t resolve(const Process *process, uint64_t word, uint64_t row) {
+    if (!process->aliases)
+        return row;
+    Alias alias = process->aliases[row];
+    return (uint32_t)word < alias.threshold ? row : alias.row;
+}
+
+/* The next n rows of the most frequent process, many at a time. */
+static inline void draw_frequent(Cursor *cursor, int n, uint64_t *restrict rows) {
+    uint64_t words[BATCH];
+    int done = 0;
+    while (done < n) {
+        if (cursor->next >= cursor->chunk_end)
+            enter_chunk(cursor);
+        int64_t left = cursor->chunk_end - cursor->next;
+        int here = left < n - done ? (int)left : n - done;
+        choose(cursor, here, words + done, rows + done);
+        done += here;
+    }
+    if (cursor->process->aliases)
+        for (int i = 0; i < n; i++)
+            rows[i] = resolve(cursor->process, words[i], rows[i]);
+}
+
+/* Events drawn and not yet looked at. */
+typedef struct {
+    const float *row[BATCH];
+    uint64_t counter[BATCH]; /* process and number of the draw: what the event's noise depends on */
+    int n;
+} Batch;
+
+static inline uint64_t draw_counter(int64_t process, int64_t draw) {
+    return (uint64_t)process << 56 | (uint64_t)draw;
+}
+
+/* Choose the rows of the next slots and have them fetched. */
+static inline void draw_batch(int width, const Draws *draws, Cursor *cursors, int64_t slot, int64_t end, Batch *batch) {
+    const uint8_t *labels = draws->labels + slot;
+    Cursor *frequent = &cursors[draws->frequent];
+    uint64_t rows[BATCH + 1], other_rows[BATCH], other_words[BATCH];
+    int place[BATCH], others[BATCH]; /* how many slots of the frequent process come before; slots of the others */
+    int n_others = 0;
+    batch->n = end - slot < BATCH ? (int)(end - slot) : BATCH;
+    for (int i = 0; i < batch->n; i++) {
+        place[i] = i - n_others;
+        others[n_others] = i;
+        n_others += labels[i] != draws->frequent;
+    }
+    for (int i = 0; i < batch->n; i++)
+        batch->counter[i] = draw_counter(draws->frequent, frequent->next + place[i]);
+    for (int k = 0; k < n_others; k++) {
+        Cursor *cursor = &cursors[labels[others[k]]];
+        if (cursor->next >= cursor->chunk_end)
+            enter_chunk(cursor);
+        batch->counter[others[k]] = draw_counter(labels[others[k]], cursor->next);
+        choose(cursor, 1, &other_words[k], &other_rows[k]);
+        if (cursor->process->aliases)
+            __builtin_prefetch(&cursor->process->aliases[other_rows[k]]);
+    }
+    draw_frequent(frequent, batch->n - n_others, rows);
+    rows[batch->n - n_others] = 0; /* what slots of other processes at the end would read */
+    for (int i = 0; i < batch->n; i++)
+        batch->row[i] = frequent->process->rows + rows[place[i]] * (uint64_t)width;
+    for (int k = 0; k < n_others; k++) {
+        const Process *process = &draws->processes[labels[others[k]]];
+        batch->row[others[k]] = process->rows + resolve(process, other_words[k], other_rows[k]) * (uint64_t)width;
+    }
+    for (int i = 0; i < batch->n; i++)
+        __builtin_prefetch(batch->row[i]);
+}
+
+/* Events that survive and wait until a block is full. */
 typedef struct {
     const float *row[BLOCK + BATCH];
-    uint64_t counter[BLOCK + BATCH]; /* process and number of the draw: what the event's noise depends on */
+    uint64_t counter[BLOCK + BATCH];
     int n;
 } Pending;
 
-static inline void draw_batch(int mode, const Shift *shift, const Draws *draws, Cursor *cursors, int64_t slot, int n, Pending *pending) {
-    const int width = mode == DETECTOR ? N_RECORD : N_PRIMARY;
-    const float *row[BATCH];
-    uint64_t counter[BATCH];
-    float tes_f = (float)shift->tes;
-    for (int i = 0; i < n; i++) {
-        int p = draws->labels[slot + i];
-        counter[i] = (uint64_t)p << 56 | (uint64_t)cursors[p].next;
-        row[i] = draws->processes[p].rows + draw_row(&cursors[p], &draws->processes[p]) * (uint64_t)width;
-        __builtin_prefetch(row[i]);
-        if (mode == DETECTOR)
-            __builtin_prefetch(row[i] + 16);
+static inline void select_batch(int mode, const Shift *shift, const Batch *batch, Pending *pending) {
+    const double tes = shift->tes;
+    const float tes_f = (float)tes;
+    float lep_pt[BATCH], had_pt[BATCH], had_eta[BATCH];
+    uint8_t kept[BATCH];
+    int n = pending->n;
+    for (int i = 0; i < batch->n; i++) {
+        lep_pt[i] = batch->row[i][LEP_PT];
+        had_pt[i] = batch->row[i][HAD_PT];
+        had_eta[i] = batch->row[i][HAD_ETA];
     }
-    int kept = pending->n;
-    for (int i = 0; i < n; i++) {
-        pending->row[kept] = row[i];
-        pending->counter[kept] = counter[i];
-        kept += survives(mode, tes_f, shift->tes, row[i][LEP_PT], row[i][HAD_PT], row[i][HAD_ETA]);
+    for (int i = 0; i < batch->n; i++)
+        kept[i] = (uint8_t)survives(mode, tes_f, tes, lep_pt[i], had_pt[i], had_eta[i]);
+    for (int i = 0; i < batch->n; i++) {
+        pending->row[n] = batch->row[i];
+        pending->counter[n] = batch->counter[i];
+        n += kept[i];
+        if (mode == DETECTOR && batch->row[i][REC_JET + 6] > 0.0f)
+            __builtin_prefetch(batch->row[i] + N_PRIMARY);
     }
-    pending->n = kept;
+    pending->n = n;
 }
 
-static inline void load_rows(Block *b, int width, const float *const *row, int n) {
-    for (int i = 0; i < n; i++)
-        for (int c = 0; c < width; c++)
-            b->in[c][i] = row[i][c];
+/* From rows to columns, a square of events and features at a time: interleaving the first half of the vectors with
+ * the second, as often as halving them leaves one, transposes. */
+static inline void transpose(Lanes *restrict columns, int at, const float *const *row, int column) {
+    Vector v[WIDTH], w[WIDTH];
+    for (int i = 0; i < WIDTH; i++)
+        memcpy(&v[i], row[i] + column, sizeof(Vector));
+    for (int half = 1; half < WIDTH; half *= 2) {
+        for (int i = 0; i < WIDTH / 2; i++) {
+            w[2 * i] = INTERLEAVE_LOW(v[i], v[i + WIDTH / 2]);
+            w[2 * i + 1] = INTERLEAVE_HIGH(v[i], v[i + WIDTH / 2]);
+        }
+        for (int i = 0; i < WIDTH; i++)
+            v[i] = w[i];
+    }
+    for (int i = 0; i < WIDTH; i++)
+        memcpy(&columns[column + i][at], &v[i], sizeof(Vector));
+}
+
+static inline void load_rows(Block *b, int mode, const float *const *row) {
+    for (int column = 0; column < N_PRIMARY; column += WIDTH)
+        for (int i = 0; i < BLOCK; i += WIDTH)
+            transpose(b->in, i, row + i, column);
+    if (mode != DETECTOR)
+        return;
+    /* The second half of a record lies in another cache line, which only events with a third jet need. */
+    static const float no_jets[N_PRIMARY] ALIGNED = {0};
+    const float *second[BLOCK];
+    for (int i = 0; i < BLOCK; i++)
+        second[i] = row[i][REC_JET + 6] > 0.0f ? row[i] + N_PRIMARY : no_jets;
+    for (int column = 0; column < N_PRIMARY; column += WIDTH)
+        for (int i = 0; i < BLOCK; i += WIDTH)
+            transpose(b->in + N_PRIMARY, i, second + i, column);
 }
 
 static void stream(float *restrict to, const float *restrict from) {
@@ -696,7 +846,7 @@ static void fence(void) {
 
 /* Process the first n pending events and write them at a position that is a multiple of 16 if n is a block. */
 static inline void flush(int mode, Block *b, const Shift *shift, Pending *pending, int n, const Output *out, int64_t at) {
-    load_rows(b, mode == DETECTOR ? N_RECORD : N_PRIMARY, pending->row, n);
+    load_rows(b, mode, pending->row);
     if (shift->soft_met > 0) {
         memcpy(b->counter, pending->counter, BLOCK * sizeof(uint64_t));
         draw_noise(b, shift->noise_key);
@@ -715,19 +865,25 @@ static inline void flush(int mode, Block *b, const Shift *shift, Pending *pendin
 }
 
 static inline int64_t draw_segment_as(int mode, const Shift *shift, const Draws *draws, int64_t segment, const Output *out) {
+    const int width = mode == DETECTOR ? N_RECORD : N_PRIMARY;
     Block b;
     Cursor cursors[MAX_PROCESSES];
+    Batch batches[2];
     Pending pending;
     int64_t slot = segment * draws->segment_size, end = slot + draws->segment_size, at = slot;
     if (end > draws->n_slots)
         end = draws->n_slots;
     clear_block(&b);
     memset(&pending, 0, sizeof pending);
+    for (int i = 0; i < BLOCK + BATCH; i++)
+        pending.row[i] = b.in[0]; /* harmless numbers for unused lanes */
     start_cursors(cursors, draws, segment);
-    while (slot < end) {
-        int n = end - slot < BATCH ? (int)(end - slot) : BATCH;
-        draw_batch(mode, shift, draws, cursors, slot, n, &pending);
-        slot += n;
+    draw_batch(width, draws, cursors, slot, end, &batches[0]);
+    for (int current = 0; batches[current].n > 0; current ^= 1) {
+        /* One batch ahead, so that its rows arrive while this one is processed. */
+        slot += batches[current].n;
+        draw_batch(width, draws, cursors, slot, end, &batches[current ^ 1]);
+        select_batch(mode, shift, &batches[current], &pending);
         for (; pending.n >= BLOCK; at += BLOCK)
             flush(mode, &b, shift, &pending, BLOCK, out, at);
     }

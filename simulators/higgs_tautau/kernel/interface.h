@@ -48,11 +48,15 @@ typedef struct {
     int64_t *rows; /* which input row each output event is, or NULL */
 } Output;
 
+/* Keep the row that was drawn if a random word is below the threshold, else take this one. */
+typedef struct {
+    uint32_t threshold, row;
+} Alias;
+
 /* Events of one process, one row after the other, in chunks that fit the cache, and this toy's draws from it. */
 typedef struct {
     const float *rows;
-    const uint32_t *threshold;   /* alias table of each chunk: keep the row if a random word is below, */
-    const uint32_t *alias;       /* else take this one; both NULL if all weights are equal */
+    const Alias *aliases;        /* alias table of each chunk, or NULL if all weights are equal */
     const int64_t *chunk_rows;   /* first row of each chunk, and one past the last */
     const int64_t *chunk_draws;  /* first draw from each chunk, and one past the last */
     int64_t n_chunks;
@@ -62,6 +66,7 @@ typedef struct {
 typedef struct {
     const Process *processes;
     int64_t n_processes;
+    int64_t frequent;            /* process with the most draws */
     const uint8_t *labels;       /* process of each slot */
     const int64_t *first_draws;  /* (n_segments, n_processes): draws made before each segment */
     int64_t n_slots;

@@ -66,6 +66,18 @@ int64_t fu_draw_segment(const Shift *shift, const Draws *draws, int64_t segment,
 
 /* ---- pool ---- */
 
+/* Move the jets of a record to the front; most records have them there. */
+static void pack_jets(float *row) {
+    float *to = row + REC_JET;
+    for (const float *jet = to; jet < row + N_RECORD; jet += 3) {
+        if (jet[0] > 0.0f) {
+            memmove(to, jet, 3 * sizeof(float));
+            to += 3;
+        }
+    }
+    memset(to, 0, (size_t)(row + N_RECORD - to) * sizeof(float));
+}
+
 /* Copy events from columns into rows, in the given order; for posthoc with the components of the missing momentum
  * in the last two places, as the kernel wants them. */
 void fu_pack_rows(int32_t mode, const float *data, int64_t stride, const int64_t *order, int64_t n, float *rows) {
@@ -80,12 +92,14 @@ void fu_pack_rows(int32_t mode, const float *data, int64_t stride, const int64_t
             row[MET] = size * c;
             row[MET_PHI] = size * s;
         }
+        if (mode == DETECTOR)
+            pack_jets(row);
     }
 }
 
 /* Alias tables (Walker 1977, Vose 1991), one per chunk. `scratch` holds as many entries as the largest chunk. */
-void fu_alias(const double *weights, const int64_t *chunk_rows, int64_t n_chunks, uint32_t *threshold,
-                     uint32_t *alias, double *share, uint32_t *scratch) {
+void fu_alias(const double *weights, const int64_t *chunk_rows, int64_t n_chunks, Alias *aliases, double *share,
+              uint32_t *scratch) {
     for (int64_t c = 0; c < n_chunks; c++) {
         int64_t first = chunk_rows[c], n = chunk_rows[c + 1] - first;
         int64_t n_small = 0, n_large = 0; /* small shares are stacked from the bottom of scratch, large from the top */
@@ -98,13 +112,11 @@ void fu_alias(const double *weights, const int64_t *chunk_rows, int64_t n_chunks
                 scratch[n_small++] = (uint32_t)i;
             else
                 scratch[n - ++n_large] = (uint32_t)i;
-            threshold[first + i] = UINT32_MAX;
-            alias[first + i] = (uint32_t)(first + i);
+            aliases[first + i] = (Alias){UINT32_MAX, (uint32_t)(first + i)};
         }
         while (n_small > 0 && n_large > 0) {
             uint32_t small = scratch[--n_small], large = scratch[n - n_large];
-            threshold[first + small] = (uint32_t)(share[small] * 4294967295.0);
-            alias[first + small] = (uint32_t)first + large;
+            aliases[first + small] = (Alias){(uint32_t)(share[small] * 4294967295.0), (uint32_t)first + large};
             share[large] -= 1.0 - share[small];
             if (share[large] < 1.0) {
                 n_large--;
@@ -117,22 +129,19 @@ void fu_alias(const double *weights, const int64_t *chunk_rows, int64_t n_chunks
 /* ---- order of the events ---- */
 
 /* Give every slot a process, each arrangement of the counts with the same probability, and tell how many draws of
- * each process precede each segment. The most frequent process takes what the others leave. */
-void fu_label(const uint64_t key[2], const int64_t *counts, int64_t n_processes, int64_t n_slots,
-                     int64_t segment_size, uint8_t *labels, int64_t *first_draws) {
+ * each process precede each segment. The frequent process takes what the others leave. */
+void fu_label(const uint64_t key[2], const int64_t *counts, int64_t n_processes, int64_t frequent, int64_t n_slots,
+              int64_t segment_size, uint8_t *labels, int64_t *first_draws) {
     int64_t n_segments = (n_slots + segment_size - 1) / segment_size;
-    int64_t most = 0;
     uint64_t word = 0;
-    for (int64_t p = 1; p < n_processes; p++)
-        most = counts[p] > counts[most] ? p : most;
-    memset(labels, (int)most, (size_t)n_slots);
+    memset(labels, (int)frequent, (size_t)n_slots);
     memset(first_draws, 0, (size_t)(n_segments * n_processes) * sizeof *first_draws);
     for (int64_t p = 0; p < n_processes; p++) {
-        for (int64_t i = 0; p != most && i < counts[p]; i++) {
+        for (int64_t i = 0; p != frequent && i < counts[p]; i++) {
             uint64_t slot;
             do
                 slot = below(random_word(key, word++), (uint64_t)n_slots);
-            while (labels[slot] != most);
+            while (labels[slot] != frequent);
             labels[slot] = (uint8_t)p;
             first_draws[(int64_t)slot / segment_size * n_processes + p]++;
         }
@@ -142,8 +151,8 @@ void fu_label(const uint64_t key[2], const int64_t *counts, int64_t n_processes,
         int64_t *row = first_draws + s * n_processes;
         int64_t size = s + 1 < n_segments ? segment_size : n_slots - s * segment_size;
         for (int64_t p = 0; p < n_processes; p++)
-            size -= p != most ? row[p] : 0;
-        row[most] = size;
+            size -= p != frequent ? row[p] : 0;
+        row[frequent] = size;
         for (int64_t p = 0; p < n_processes; p++) {
             int64_t here = row[p];
             row[p] = before[p];
