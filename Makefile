@@ -56,10 +56,13 @@ browser:
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; }; } || \
 		echo 'no Chromium, and it cannot be installed here: the tests of rendered pages will be skipped'
 
+# Types are checked on the package as it is installed: a tree of links brings its folders together.
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy src simulators scoring baselines
+	rm -rf build/types && mkdir -p build/types/fairuniverse
+	ln -s $(abspath $(wildcard src/fairuniverse/*) simulators scoring baselines configs) build/types/fairuniverse
+	MYPYPATH=build/types $(BIN)/mypy --package fairuniverse
 
 format: $(VENV)/.test-ready
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -401,17 +401,27 @@ def score_folders(predictions: Path, reference: Path | None, output: Path) -> Sc
     )
 
 
-def report(runs: Sequence[Path], output: Path, *, n_threads: int | None = None) -> Path:
+def report(
+    runs: Sequence[Path], output: Path, *, picture: Path | None = None, n_threads: int | None = None
+) -> Path:
     """Compare finished runs in one HTML page, with the shapes of signal and background.
+
+    Args:
+        runs: Run folders, or folders of run folders, of the same benchmark.
+        output: The page.
+        picture: File for the intervals as one picture, .png or .svg.
+        n_threads: Threads for simulating the shapes.
 
     Returns:
         The page.
     """
-    from fairuniverse.reporting import shape_table, write_report
+    from fairuniverse.reporting import overview_chart, save_chart, shape_table, write_report
     from fairuniverse.scoring.card import score_card
     from fairuniverse.store import read_results
 
     results = read_results(runs)
+    if picture is not None:
+        save_chart(overview_chart(results), picture)
     cards = [score_card(results.of(name)) for name in results.submissions]
     simulator = _simulator_of(results)
     with progress_bar(SHAPE_EVENTS * len(simulator.processes), "simulating shapes", " events") as advance:

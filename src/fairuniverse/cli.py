@@ -207,12 +207,13 @@ def score(
 @main.command()
 @click.argument("runs", nargs=-1, type=EXISTING, required=True, metavar="RUN...")
 @click.option("--output", "-o", type=NEW, default=Path("report.html"), show_default=True, help="The page.")
+@click.option("--picture", type=NEW, help="Also write the intervals as one picture, .png or .svg.")
 @threads_option
-def report(runs: Sequence[Path], output: Path, threads: int | None) -> None:
+def report(runs: Sequence[Path], output: Path, picture: Path | None, threads: int | None) -> None:
     """Compare runs in one self-contained HTML page."""
     from fairuniverse import api
 
-    click.echo(f"wrote {api.report(runs, output, n_threads=threads)}")
+    click.echo(f"wrote {api.report(runs, output, picture=picture, n_threads=threads)}")
 
 
 @main.command()

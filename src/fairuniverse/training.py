@@ -139,19 +139,24 @@ class TrainingSet:
         """
         return self.shift()
 
-    def shift(self, seed: int = 0, **nuisances: float) -> pd.DataFrame:
+    def shift(
+        self, values: Mapping[str, float] | None = None, /, *, seed: int = 0, **nuisances: float
+    ) -> pd.DataFrame:
         """The same events under other nuisance values, columns as in `data`.
 
         Args:
+            values: Values by name; those left out are nominal. Features are shifted and events selected
+                again; normalisations scale the weights.
             seed: Which random noise, for parameters that add noise: equal seeds, equal noise.
-            nuisances: Values by name, such as ``tes=1.01``; those left out are nominal. Features are
-                shifted and events selected again; normalisations scale the weights.
+            nuisances: The same as keywords, such as ``tes=1.01``.
 
         Raises:
             InvalidDataError: An unknown name or a value out of range.
         """
-        values = complete(self._simulator.nuisances, nuisances)
-        return self._table(self._simulator.shift(self._events, values, streams=Streams(self.seed, seed)))
+        complete_values = complete(self._simulator.nuisances, {**(values or {}), **nuisances})
+        return self._table(
+            self._simulator.shift(self._events, complete_values, streams=Streams(self.seed, seed))
+        )
 
     def _table(self, events: Events) -> pd.DataFrame:
         import pandas as pd

@@ -1,8 +1,17 @@
 """Counts events in bins, and weighs the bins by how well each is known: generalised least squares."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse import Interval
+
+if TYPE_CHECKING:
+    from fairuniverse.training import TrainingSet
 
 BINS = {
     "DER_mass_vis": [0, 50, 60, 70, 80, 90, 100, 120, np.inf],
@@ -12,7 +21,7 @@ BINS = {
 }
 
 
-def histogram(events, weights=None):
+def histogram(events: pd.DataFrame, weights: ArrayLike | None = None) -> NDArray[np.float64]:
     """Number of events in each bin, as one long array."""
     return np.histogramdd(events[list(BINS)].to_numpy(), list(BINS.values()), weights=weights)[0].ravel()
 
@@ -20,27 +29,23 @@ def histogram(events, weights=None):
 class Model:
     """Signal strength from counts, with every nuisance parameter as a correlated uncertainty."""
 
-    def fit(self, train):
+    def fit(self, train: TrainingSet) -> None:
         """Expected counts, and their covariance from data, simulation and nuisance parameters."""
         centre = {p.name: p.prior.from_alpha(0) for p in train.nuisances}
-
-        def expected(**shifted):
-            return train.shift(**centre | shifted)
-
-        events = expected()
+        events = train.shift(centre)
         is_signal = events["label"] == 1
         self.signal = histogram(events[is_signal], events["weights"][is_signal])
         self.background = histogram(events[~is_signal], events["weights"][~is_signal])
         total = self.signal + self.background
         covariance = np.diag(total + histogram(events, events["weights"] ** 2) + 1)
         for p in train.nuisances:  # one standard deviation of each, as if its effect were linear
-            shifted = expected(**{p.name: p.prior.from_alpha(1)})
+            shifted = train.shift(centre | {p.name: p.prior.from_alpha(1)})
             effect = histogram(shifted, shifted["weights"]) - total
             covariance += np.outer(effect, effect)
         self.weights = np.linalg.solve(covariance, self.signal)
-        self.sigma = 1 / np.sqrt(self.signal @ self.weights)
+        self.sigma = float(1 / np.sqrt(self.signal @ self.weights))
 
-    def predict(self, test):
+    def predict(self, test: pd.DataFrame) -> Interval:
         """Estimate of mu and its central 68.27 % interval, from one pseudo-experiment."""
-        mu_hat = self.sigma**2 * self.weights @ (histogram(test) - self.background)
+        mu_hat = float(self.sigma**2 * self.weights @ (histogram(test) - self.background))
         return Interval(mu_hat, mu_hat - self.sigma, mu_hat + self.sigma)
