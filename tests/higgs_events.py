@@ -65,7 +65,8 @@ def _calibrated(raw, eta):
         return np.where(raw > 0, raw * np.sqrt((3 - 0.2 * np.abs(eta)) ** 2 / raw + 1), 0.0)
 
 
-def _with_derived(primary):
+def with_derived(primary):
+    """The 28 features, from the 16 primary ones."""
     lep, had, jet1, jet2 = (primary[i : i + 3] for i in (0, 3, 6, 9))
     n_jets, all_pt, met, met_phi = primary[12:]
 
@@ -133,7 +134,7 @@ def reference_detector(record, tes=1.0, jes=1.0, soft_met=0.0, noise=None, apply
     rows = np.arange(n)
     if apply_selection:
         rows = np.flatnonzero((had_pt > 26) & (record[0] >= 20))
-    return _with_derived(primary[:, rows]), rows
+    return with_derived(primary[:, rows]), rows
 
 
 def reference_posthoc(primary, tes=1.0, jes=1.0, soft_met=0.0, noise=None):
@@ -154,4 +155,4 @@ def reference_posthoc(primary, tes=1.0, jes=1.0, soft_met=0.0, noise=None):
     p[9:12] = np.where(has2, p[9:12], MISSING)
     p[14], p[15] = np.hypot(*met), np.arctan2(*met[::-1])
     rows = np.flatnonzero((p[3] > 26) & (p[0] >= 20))
-    return _with_derived(p[:, rows]), rows
+    return with_derived(p[:, rows]), rows

@@ -177,10 +177,11 @@ class FreshSampler:
             for name, n in self._draw_counts(mu, values, streams)
             for block, first in enumerate(range(0, n, BLOCK_EVENTS))
         ]
+        shape = {p.name: values[p.name] for p in self._simulator.nuisances if p.kind == "shape"}
         blocks: dict[int, NDArray[np.float32]] = {}
 
         def work(i: int) -> None:
-            blocks[i] = self._block(*tasks[i], values, streams)
+            blocks[i] = self._block(*tasks[i], shape, streams)
 
         in_threads(work, len(tasks), n_threads)
         n_features = len(SCHEMA.features)

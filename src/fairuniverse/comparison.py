@@ -262,8 +262,7 @@ def _pairs(simulated: Events, reference: Events) -> Iterator[tuple[str, Events, 
 
 
 def _has(events: Events, process: str) -> bool:
-    codes = [] if events.process is None else np.unique(events.process)
-    return process in events.processes and events.processes.index(process) in codes
+    return process in events.processes and len(events.of_process(process)) > 0
 
 
 @dataclass(frozen=True)
@@ -388,9 +387,7 @@ def _cross_fitted_auc(simulated: NDArray[np.float32], reference: NDArray[np.floa
         ) from error
     features = np.concatenate([simulated, reference])
     truth = np.repeat([0, 1], [len(simulated), len(reference)])
-    trees = HistGradientBoostingClassifier(
-        max_depth=3, max_iter=60, learning_rate=0.08, random_state=0
-    )
+    trees = HistGradientBoostingClassifier(max_depth=3, max_iter=60, learning_rate=0.08, random_state=0)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     with threadpool_limits(1):  # waiting threads cost more than they bring when other programs run, too
         scores = cross_val_predict(trees, features, truth, cv=folds, method="predict_proba")[:, 1]

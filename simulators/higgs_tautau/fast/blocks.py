@@ -111,7 +111,7 @@ def sample_tau_pairs(is_scalar: bool, tau_energy: float, n_pairs: int, *, seed: 
         seed: Seed.
 
     Returns:
-        Shape (6, n_pairs): polarisation of the tau, cosine of the visible decay product in the helicity frame,
+        Shape (6, n_pairs): polarisation of the tau, cosine of its visible product in the helicity frame,
         and its share of the tau's energy, for the lepton; then the same for the hadrons.
     """
     out = np.empty((n_pairs, 6), np.float32)

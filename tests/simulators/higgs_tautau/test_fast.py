@@ -6,9 +6,9 @@ from fairuniverse.simulators.higgs_tautau.fast import BLOCK_EVENTS, generate_blo
 from fairuniverse.simulators.higgs_tautau.fast.blocks import sample_tau_pairs
 from fairuniverse.simulators.higgs_tautau.systematics import nominal_features
 from fairuniverse.simulators.higgs_tautau.world import PROCESS_NAMES
-from higgs_events import reference_detector
 
 from fairuniverse.errors import InvalidDataError
+from higgs_events import reference_detector
 
 N_PAIRS = 200_000
 FOUR_SIGMA = 4.0  # false-alarm rate 6e-5 per look; seeds are fixed, so a passing test stays so
@@ -26,6 +26,7 @@ def jets_of(record):
 
 
 def delta_phi(a, b):
+    """Difference of azimuths in [-pi, pi]."""
     return (a - b + np.pi) % (2 * np.pi) - np.pi
 
 
@@ -100,7 +101,7 @@ class TestTauDecays:
 
     @pytest.mark.parametrize("polarisation", [-1, 1])
     def test_lepton_direction(self, pairs, polarisation):
-        """The mean cosine of the lepton is -P/9 (Michel spectrum, density 2 x^2 (3 - 2x + P c (1 - 2x)) / 2)."""
+        """The mean cosine of the lepton is -P/9 (Michel: x^2 (3 - 2x + P c (1 - 2x)))."""
         cosine = pairs[1][pairs[0] == polarisation]
         assert abs(cosine.mean() + polarisation / 9) < FOUR_SIGMA * cosine.std() / np.sqrt(len(cosine))
 
@@ -112,7 +113,7 @@ class TestTauDecays:
         assert abs(share.mean() - expected) < FOUR_SIGMA * share.std() / np.sqrt(len(share)) + 1e-3
 
     def test_hadron_direction(self, pairs):
-        """Hadrons follow the spin with the analysing power of the mix: 0.18 of pions (1), 0.42 of rhos (0.42)."""
+        """Hadrons follow the spin with the analysing power of 0.18 pions (1) and 0.42 rhos (0.42)."""
         up, down = (pairs[4][pairs[3] == p].mean() for p in (1, -1))
         assert up == pytest.approx(-down, abs=0.01)
         assert up == pytest.approx((0.183 + 0.42 * 0.42) / 3, abs=0.02)

@@ -1,0 +1,170 @@
+"""Comparison of two samples, against distances known in closed form."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from fairuniverse.comparison import compare, comparison_histograms, ks_floor
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.events import Events, Feature, Schema
+
+SCHEMA = Schema(
+    (
+        Feature("x", "GeV", "Gaussian."),
+        Feature("n", "", "Poisson count."),
+        Feature("jet", "GeV", "Exists in some events.", missing=-25.0),
+    )
+)
+PROCESSES = ("signal", "background")
+
+
+def sample(n=4000, shift=0.0, mean=1.0, jets=0.5, seed=0, process=True, weights=None):
+    """Events of two processes: a Gaussian, a Poisson count, and a feature that may be missing."""
+    rng = np.random.default_rng(seed)
+    jet = np.where(rng.random(n) < jets, rng.exponential(10, n), -25.0)
+    features = np.stack([rng.normal(shift, 2.0, n), rng.poisson(mean, n), jet]).astype(np.float32)
+    codes = np.arange(n, dtype=np.uint8) % 2 if process else None
+    return Events(SCHEMA, features, weights, codes, PROCESSES if process else ())
+
+
+def gaussian_ks(shift):
+    """Distance of two unit Gaussians that far apart."""
+    return math.erf(shift / 2 / math.sqrt(2))
+
+
+def test_equal_samples_stay_below_the_floor():
+    """The floor is exceeded in 5 % of comparisons (200 of them: 1 to 21 within 99.9 %)."""
+    exceeded = 0
+    for i in range(100):
+        pair = (sample(400, seed=(i, j)) for j in (0, 1))
+        comparison = compare(*pair, with_classifier=False)
+        exceeded += sum(d.ks > d.ks_floor for d in comparison.distances if d.feature == "x")
+    assert 1 <= exceeded <= 21
+
+
+def test_shifted_gaussians():
+    """Distances of Gaussians one standard deviation apart: KS 0.383, Wasserstein 1 sd."""
+    d = compare(sample(40_000, shift=2.0), sample(40_000, seed=1), with_classifier=False).distance(
+        "signal", "x"
+    )
+    assert d.ks == pytest.approx(gaussian_ks(1.0), abs=d.ks_floor)
+    assert d.wasserstein == pytest.approx(1.0, abs=0.03)
+    assert d.mean_sim - d.mean_ref == pytest.approx(2.0, abs=0.06)
+
+
+def test_agrees_with_scipy():
+    """Unweighted distances are those of SciPy."""
+    from scipy.stats import ks_2samp, wasserstein_distance
+
+    a, b = sample(500, shift=0.5), sample(700, seed=1)
+    d = compare(a, b, with_classifier=False).distance("signal", "x")
+    x, y = (e.of_process("signal")["x"].astype(float) for e in (a, b))
+    assert d.ks == pytest.approx(ks_2samp(x, y).statistic, abs=1e-12)
+    assert d.wasserstein == pytest.approx(wasserstein_distance(x, y) / y.std(), rel=1e-9)
+
+
+def test_weights_count_as_copies():
+    """An event of weight two counts like two events; the floor grows with the spread of weights."""
+    a = sample(1000)
+    doubled = sample(1000, weights=np.where(np.arange(1000) < 500, 2.0, 1.0))
+    copied = a.select(np.concatenate([np.arange(500), np.arange(1000)]))
+    reference = sample(1000, seed=1)
+    by_weight, by_copy = (compare(e, reference, with_classifier=False) for e in (doubled, copied))
+    for first, second in zip(by_weight.distances, by_copy.distances, strict=True):
+        assert first.ks == pytest.approx(second.ks, abs=1e-12)
+        assert first.wasserstein == pytest.approx(second.wasserstein, abs=1e-12)
+        assert first.ks_floor > second.ks_floor
+
+
+def test_missing_values():
+    """Features are compared among the events that have them; how many have not is told."""
+    d = compare(sample(jets=0.2), sample(jets=0.6, seed=1), with_classifier=False).distance("signal", "jet")
+    assert d.ks < 1.3 * d.ks_floor
+    assert (d.missing_sim, d.missing_ref) == pytest.approx((0.8, 0.4), abs=0.04)
+
+
+def test_feature_that_no_event_has():
+    """A feature missing everywhere has no distance, and the JSON has no NaN."""
+    comparison = compare(sample(jets=0.0), sample(), with_classifier=False)
+    assert math.isnan(comparison.distance("signal", "jet").ks)
+    json.dumps(comparison.to_json(), allow_nan=False)
+    assert "jet" not in set(comparison_histograms(sample(jets=0.0), sample())["feature"])
+
+
+def test_count_fractions():
+    """Fractions of a Poisson count, within four errors; none for features that are not counts."""
+    fractions = compare(sample(40_000, mean=0.5), sample(40_000, seed=1), with_classifier=False).fractions
+    assert {f.feature for f in fractions} == {"n"}
+    for f in fractions[:3]:
+        expected = math.exp(-0.5) * 0.5**f.count / math.factorial(f.count)
+        assert f.fraction_sim == pytest.approx(expected, abs=4 * f.error)
+    assert sum(f.fraction_ref for f in fractions if f.process == "signal") == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.0, 0.5), (2.0, 0.76)])
+def test_classifier(shift, expected):
+    """Equal samples have AUC 0.5, Gaussians one sd apart Phi(1/sqrt 2) = 0.76; within four errors."""
+    separation = compare(sample(shift=shift), sample(seed=1)).separations[0]
+    assert separation.auc == pytest.approx(expected, abs=4 * separation.auc_error + 0.01)
+
+
+def test_only_common_processes():
+    """Processes that one sample lacks are left out; unlabelled samples are compared as a whole."""
+    signal = sample().of_process("signal")
+    assert {d.process for d in compare(signal, sample(seed=1), with_classifier=False).distances} == {"signal"}
+    whole = compare(sample(process=False), sample(seed=1), with_classifier=False)
+    assert [s.process for s in whole.separations] == [""]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [sample(0), Events(Schema(SCHEMA.features[:1]), np.zeros((1, 5), np.float32))],
+    ids=["empty", "other schema"],
+)
+def test_nothing_to_compare(other):
+    """Empty samples and samples of another schema are refused."""
+    with pytest.raises(InvalidDataError):
+        compare(sample(), other)
+
+
+def test_unknown_distance():
+    """Asking for a feature that was not compared is an error with its name."""
+    with pytest.raises(InvalidDataError, match="'y'"):
+        compare(sample(), sample(), with_classifier=False).distance("signal", "y")
+
+
+def test_table():
+    """The printed table marks distances above the floor and only these."""
+    text = compare(sample(shift=1.0), sample(seed=1), with_classifier=False).render()
+    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("  ")}
+    assert "*" in lines["x"]
+    assert "*" not in lines["n"]
+    assert "signal: 2000 simulated, 2000 reference events" in text
+
+
+def test_json_holds_what_the_table_shows():
+    """Machines read the same numbers."""
+    comparison = compare(sample(shift=1.0), sample(seed=1), with_classifier=False)
+    record = comparison.to_json()["distances"][0]
+    assert record["ks"] == comparison.distances[0].ks
+    assert len(comparison.to_frame()) == len(comparison.to_json()["distances"])
+
+
+def test_histograms():
+    """Densities have unit area, ratios belong to them, counts have a bin per value."""
+    table = comparison_histograms(sample(shift=0.5), sample(seed=1))
+    for _, group in table.groupby(["process", "feature"]):
+        width = group["bin_right"] - group["bin_left"]
+        assert (group["density_sim"] * width).sum() == pytest.approx(1.0)
+        assert (group["density_ref"] * width).sum() == pytest.approx(1.0)
+    filled = table[table["density_ref"] > 0]
+    assert np.allclose(filled["ratio"] * filled["density_ref"], filled["density_sim"])
+    counts = table[table["feature"] == "n"]
+    assert np.allclose(counts["bin_right"] - counts["bin_left"], 1.0)
+
+
+def test_floor():
+    """The floor falls with the square root of the sample size."""
+    assert ks_floor(400, 400) == pytest.approx(2 * ks_floor(1600, 1600))
