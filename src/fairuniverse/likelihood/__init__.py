@@ -14,6 +14,7 @@ from fairuniverse.likelihood.binned import BinnedLikelihood, BinnedModel
 from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
 from fairuniverse.likelihood.interval import ProfileInterval, profile_interval
 from fairuniverse.likelihood.morphing import Axis, Code4pMorphing, Morphing, PolynomialMorphing
+from fairuniverse.likelihood.storage import load_model, save_model
 from fairuniverse.likelihood.templates import Templates, fill_templates
 from fairuniverse.likelihood.workspace import histfactory_approximation, to_pyhf
 
@@ -32,6 +33,8 @@ __all__ = [
     "fill_templates",
     "fit",
     "histfactory_approximation",
+    "load_model",
     "profile_interval",
+    "save_model",
     "to_pyhf",
 ]

@@ -1,0 +1,1 @@
+"""Profile likelihood of boosted-tree scores: a complete submission folder."""
