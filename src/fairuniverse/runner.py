@@ -174,20 +174,21 @@ class _Run:
             return
         training = SharedTraining(self.benchmark.training_events, _training_spec(self.benchmark))
         try:
-            with _progress(self.benchmark, self.submission, len(toys)) as bar:
-                self._answer(toys, training, bar)
+            self._answer(toys, training)
         finally:
             training.close()
 
-    def _answer(self, toys: Sequence[Truth], training: SharedTraining, bar: tqdm[NoReturn]) -> None:
+    def _answer(self, toys: Sequence[Truth], training: SharedTraining) -> None:
         try:
-            fitted = self._fitted(training)
+            with _clock(f"fitting {self.submission.name}"):
+                fitted = self._fitted(training)
         except SubmissionError as error:
             failure = Answer("fit_failed", str(error))
             self.store.update(fit={"status": "fit_failed", "message": str(error)})
             self.store.write_part([_row(self.submission, _Staged(t), failure, None) for t in toys])
             return
-        _Crew(self, training, fitted, toys).work(bar)
+        with _progress(self.benchmark, self.submission, len(toys)) as bar:
+            _Crew(self, training, fitted, toys).work(bar)
 
     def start_worker(self, training: SharedTraining, folder: Path | None, n_threads: int = 1) -> Worker:
         """A worker with the fitted model, loaded from a folder or, without one, fitted again."""
@@ -504,6 +505,27 @@ def _progress(benchmark: Benchmark, submission: Submission, n_todo: int) -> tqdm
     return tqdm(
         total=total, initial=total - n_todo, desc=submission.name, unit=" toys", delay=2, disable=None
     )
+
+
+@contextmanager
+def _clock(title: str) -> Iterator[None]:
+    """Elapsed time on standard error, where that is a terminal, of something without other progress."""
+    from tqdm import tqdm
+
+    done = threading.Event()
+    with tqdm(desc=title, bar_format="{desc}: {elapsed}", delay=2, leave=False, disable=None) as bar:
+
+        def tick() -> None:
+            while not bar.disable and not done.wait(2):
+                bar.refresh()
+
+        thread = threading.Thread(target=tick)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 @contextmanager

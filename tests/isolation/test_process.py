@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from ast import literal_eval
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -199,11 +200,15 @@ def test_forged_replies_are_found(start):
         do(worker, "forge")
 
 
-def daemons():
-    """Daemons that the deadly submission left behind."""
-    return [
-        p for p in psutil.process_iter(["cmdline"]) if "fairuniverse-test-daemon" in (p.info["cmdline"] or ())
-    ]
+def daemon_of(pid):
+    """The daemon that the deadly submission left behind, once its own parents are gone."""
+    for _ in range(200):
+        for process in psutil.Process(pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if "fairuniverse-test-daemon" in process.cmdline() and process.ppid() == pid:
+                    return process
+        time.sleep(0.05)
+    raise AssertionError("no daemon is a child of the guard")
 
 
 def test_daemons_end_with_their_worker(start):
@@ -211,10 +216,9 @@ def test_daemons_end_with_their_worker(start):
     worker = start("deadly")
     worker.fit()
     assert check(do(worker, "leave_daemon").content).status == "ok"
-    (daemon,) = daemons()
-    assert daemon.ppid() == worker.pid
+    daemon = daemon_of(worker.pid)
     worker.close()
-    assert not daemons()
+    assert not daemon.is_running()
 
 
 HOST = """
@@ -249,8 +253,8 @@ def test_nothing_outlives_a_killed_host(tmp_path):
         [sys.executable, "-c", HOST, *arguments], stdout=subprocess.PIPE, text=True
     ) as host:
         pid, folder = host.stdout.readline().split()
-        (daemon,) = daemons()
-        processes = [psutil.Process(int(pid)), daemon, *psutil.Process(int(pid)).children()]
+        daemon_of(int(pid))
+        processes = [psutil.Process(int(pid)), *psutil.Process(int(pid)).children(recursive=True)]
         host.kill()
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert not alive
