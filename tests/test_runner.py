@@ -186,6 +186,14 @@ def test_a_run_folder_is_not_shared(serial, tiny_benchmark, tmp_path):
         run(tiny_benchmark(n_mu=1, n_toys=1), "counting", folder)
 
 
+def test_a_run_folder_is_not_part_of_the_submission(tiny_benchmark):
+    """Results inside the submission would change it while it runs."""
+    inside = TESTS / "submissions" / "counting" / "run"
+    with pytest.raises(InvalidDataError, match="is inside the submission"):
+        run(tiny_benchmark(), "counting", inside)
+    assert not inside.exists()
+
+
 HOST = """
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from fairuniverse._version import __version__
-from fairuniverse.errors import SubmissionError
+from fairuniverse.errors import InvalidDataError, SubmissionError
 from fairuniverse.isolation.answers import Answer, check
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import OutputLog, Reply, SharedTraining, Worker, feature_columns
@@ -115,10 +115,13 @@ def run_submission(
         n_threads: Threads for drawing toys and for the fit; all cores by default.
 
     Raises:
-        InvalidDataError: The run folder belongs to another benchmark or submission.
+        InvalidDataError: The run folder belongs to another benchmark or submission,
+            or lies inside the submission.
         StorageError: The run folder cannot be written; what is finished is kept.
         IsolationError: The worker cannot be started as safely as asked.
     """
+    if submission.path in Path(run_folder).resolve().parents:
+        raise InvalidDataError(f"run folder {run_folder} is inside the submission: choose one outside")
     identity = {"benchmark_digest": benchmark.config.digest(), "submission_digest": submission.digest}
     with RunStore(run_folder, identity) as store, _ending_on_sigterm():
         toys = _in_random_order(benchmark, store.finished())
