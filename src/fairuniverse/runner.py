@@ -529,6 +529,7 @@ def _clock(title: str) -> Iterator[None]:
         finally:
             done.set()
             thread.join()
+            bar.clear()
 
 
 @contextmanager
