@@ -221,7 +221,7 @@ def _merge_poor_bins(fine: NDArray[np.intp], table: pd.DataFrame) -> NDArray[np.
     weights = table["weights"].to_numpy()[background]
     sums, squares = (np.bincount(fine[background], weights**k, minlength=2 * N_FINE) for k in (1, 2))
     is_rich = (sums > 0) & (sums**2 >= MIN_BACKGROUND_COUNT * squares)
-    return np.maximum(np.cumsum(is_rich) - 1, 0)
+    return np.asarray(np.maximum(np.cumsum(is_rich) - 1, 0), dtype=np.intp)
 
 
 def _halves(table: pd.DataFrame) -> NDArray[np.intp]:
@@ -231,7 +231,7 @@ def _halves(table: pd.DataFrame) -> NDArray[np.intp]:
     """
     azimuth = table["PRI_lep_phi"].to_numpy(np.float32)
     hashed: NDArray[np.uint32] = azimuth.view(np.uint32) * np.uint32(0x9E3779B1)
-    return np.asarray(hashed >> np.uint32(16) & np.uint32(1), dtype=np.intp)
+    return np.asarray(hashed >> np.uint32(16) & np.uint32(1)).astype(np.intp)
 
 
 def _category(table: pd.DataFrame) -> NDArray[np.intp]:

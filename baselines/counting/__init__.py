@@ -1,0 +1,1 @@
+"""Counting in eight regions: a complete submission folder."""
