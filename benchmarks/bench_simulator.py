@@ -1,7 +1,7 @@
 """Selected events per second and core of the fast generator, and how it scales with threads.
 
-Run with ``python benchmarks/bench_simulator.py``. Settings are interleaved and the fastest of several rounds is
-reported: other programs can only slow a round down.
+Run with ``python benchmarks/bench_simulator.py``. Settings are interleaved and the fastest of several rounds
+is reported: other programs can only slow a round down.
 """
 
 import argparse

@@ -63,7 +63,7 @@ def full_chain(root):
     """Events of the full chain."""
     table = pd.read_parquet(root / "tests" / "data" / "full_reference.parquet")
     primary = table[list(SCHEMA.names[:16])].to_numpy(np.float64).T
-    process = np.array([PROCESS_NAMES.index(p) for p in table["process"]], np.uint8)
+    process = np.array([PROCESS_NAMES.index(p) for p in table["detailed_labels"]], np.uint8)
     events = events_of(primary, process=process)
     events.features[:] = with_derived(primary)
     return events
