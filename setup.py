@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 HIGGS = Path("simulators/higgs_tautau")
 KERNELS = {f"fairuniverse.simulators.higgs_tautau._{name}": HIGGS / name for name in ("kernel", "fast")}
@@ -20,11 +22,27 @@ FLAGS = [
 class BuildKernels(build_ext):
     """Compile each kernel without the Python headers: it knows nothing of Python."""
 
+    def build_extension(self, ext):  # noqa: D102
+        try:
+            super().build_extension(ext)
+        except (CCompilerError, ExecError, OSError) as error:
+            raise PlatformError(
+                f"{error}\n{ext.name} needs a C compiler: install gcc or clang, or "
+                "`pip install ziglang` and set CC='python -m ziglang cc'"
+            ) from error
+
     def get_export_symbols(self, ext):  # noqa: D102
         return ext.export_symbols
 
     def get_ext_filename(self, fullname):  # noqa: D102
         return str(Path(*fullname.split("."))) + ".so"
+
+
+class AnyPythonWheel(bdist_wheel):
+    """One wheel per platform serves every Python version."""
+
+    def get_tag(self):  # noqa: D102
+        return ("py3", "none", super().get_tag()[2])
 
 
 setup(
@@ -38,5 +56,5 @@ setup(
         )
         for name, folder in KERNELS.items()
     ],
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": BuildKernels, "bdist_wheel": AnyPythonWheel},
 )
