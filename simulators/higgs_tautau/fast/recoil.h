@@ -60,13 +60,13 @@ static void emit_below_threshold(Rng *rng, Event *ev, const Radiation *radiation
  * u = sum(raw jets) - c (system + sum(jets)) + noise. */
 static void recoil(Rng *rng, Event *ev, const Radiation *radiation) {
     Pair jets = {0, 0}, raw = {0, 0}, generated = {0, 0}, measured = {0, 0};
-    float width = radiation->eta_width, scale = ev->system_pt;
+    float width = radiation->softer_width, scale = ev->system_pt;
     int n = draw_n_jets(rng, ev->system_pt);
     int extra = poisson(rng, radiation->extra_jets + radiation->extra_high * fminf(scale, 300) / 100);
-    for (int i = 0; i < extra; i++) emit_softer(rng, ev, radiation->extra_excess, SOFTER_ETA_WIDTH * width, &jets);
-    for (int i = 2; i < n; i++) emit_softer(rng, ev, EXTRA_EXCESS, SOFTER_ETA_WIDTH * width, &jets);
-    if (n > 1) emit_softer(rng, ev, AT(SECOND_EXCESS, scale), SOFTER_ETA_WIDTH * width, &jets);
-    if (n > 0) emit_leading(rng, ev, width, &jets);
+    for (int i = 0; i < extra; i++) emit_softer(rng, ev, radiation->extra_excess, width, &jets);
+    for (int i = 2; i < n; i++) emit_softer(rng, ev, EXTRA_EXCESS, width, &jets);
+    if (n > 1) emit_softer(rng, ev, AT(SECOND_EXCESS, scale), width, &jets);
+    if (n > 0) emit_leading(rng, ev, radiation->lead_width, &jets);
     for (int i = 0; i < ev->n_jets; i++) {
         raw.x += ev->jets[i].raw * cosf(ev->jets[i].phi);
         raw.y += ev->jets[i].raw * sinf(ev->jets[i].phi);

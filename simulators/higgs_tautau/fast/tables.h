@@ -99,9 +99,8 @@ static const Point LEAD_ABOVE[] = {{25, .29f}, {35, .26f}, {57, .22f}, {90, .17f
 static const Point LEAD_ANGLE[] = {{5, 3.f}, {15, .9f}, {25, .39f}, {35, .30f}, {57, .23f}, {90, .145f}, {180, .072f}};
 static const Point LEAD_ETA_WIDTH[] = {{20, 1.9f}, {57, 1.6f}, {90, 1.45f}, {180, 1.25f}};
 /* Mean excess of the second jet over threshold, GeV. */
-static const Point SECOND_EXCESS[] = {{20, 5.2f}, {45, 8.3f}, {90, 27}, {170, 49}, {300, 87}};
+static const Point SECOND_EXCESS[] = {{20, 5.5f}, {45, 8.8f}, {90, 27}, {170, 49}, {300, 88}};
 static const float EXTRA_EXCESS = 5.5f;
-static const float SOFTER_ETA_WIDTH = 2.6f;
 /* Recoil of what is not in jets: response, and noise per axis, by number of jets. */
 static const float SOFT_RESPONSE[] = {.75f, .52f, .53f, .50f};
 static const float SOFT_NOISE[] = {0, 9.5f, 10.3f, 11.4f};
@@ -140,14 +139,15 @@ typedef struct {
     float below;          /* mean number of jets with raw pt from 18 to 20 GeV */
     float noise;          /* factor on the noise of the soft recoil */
     float busy;           /* mean pt in the cone of the tau, GeV */
-    float eta_width;      /* factor on the width of the jets in eta */
+    float lead_width;     /* factor on the width of the leading jet in eta */
+    float softer_width;   /* width of the other jets in eta */
 } Radiation;
 
-static const Radiation Z_RADIATION = {0, 0, 8, .065f, 1, 0, 1};
-static const Radiation GG_H_RADIATION = {.05f, .24f, 22, .08f, 1, 0, 1.15f};
-static const Radiation VBF_RADIATION = {.1f, 0, 10, .07f, 1, 0, 1};
-static const Radiation TT_RADIATION = {.06f, .2f, 15, .06f, .95f, 3, 1.3f};
-static const Radiation VV_RADIATION = {.03f, .2f, 12, .08f, .88f, 0, 1.05f};
+static const Radiation Z_RADIATION = {0, 0, 8, .065f, 1, 0, 1, 2.8f};
+static const Radiation GG_H_RADIATION = {.05f, .24f, 22, .08f, 1, 0, 1.15f, 2.7f};
+static const Radiation VBF_RADIATION = {.1f, 0, 10, .07f, 1, 0, 1, 2.6f};
+static const Radiation TT_RADIATION = {.06f, .2f, 15, .06f, .95f, 3, 1.3f, 3.4f};
+static const Radiation VV_RADIATION = {.03f, .2f, 12, .08f, .88f, 0, 1.05f, 2.7f};
 
 /* Share of fake taus among selected events: as in the full chain. */
 #define FAKE_SHARE_TT .34f
