@@ -17,7 +17,7 @@ def test_import_and_help_load_no_heavy_library():
         "pandas",
         "scipy",
         "pyarrow",
-        "altair",
+        "vl_convert",
         "sklearn",
         "xgboost",
         "iminuit",
