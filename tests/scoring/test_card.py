@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from fairuniverse.scoring import SCORES, score_card
 from fairuniverse.scoring.card import WORST, pdg_round
-from interval_toys import failing, gaussian_results, results_of
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.results import STATUSES, Results
+from interval_toys import failing, gaussian_results, results_of
 
 OFFICIAL = ("quantiles_score", "interval", "coverage", "rmse", "mae")
 

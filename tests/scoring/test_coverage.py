@@ -12,10 +12,10 @@ from fairuniverse.scoring.coverage import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from interval_toys import failing, gaussian_results, results_of
 from scipy.stats import binom, binomtest
 
 from fairuniverse.errors import InvalidDataError
+from interval_toys import failing, gaussian_results, results_of
 
 
 @given(st.integers(0, 300), st.integers(1, 300))

@@ -11,10 +11,10 @@ import pytest
 from fairuniverse.scoring import score_card
 from fairuniverse.scoring.official import MAX_BYTES, read_official, write_official
 from fairuniverse.scoring.truth import read_truth, with_truth, write_truth
-from interval_toys import failing, gaussian_results
 
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.results import Results
+from interval_toys import failing, gaussian_results
 
 GOOD = {"mu_hats": [1.0, 1.1], "delta_mu_hats": [0.1, 0.1], "p16": [0.9, 1.0], "p84": [1.1, 1.2]}
 

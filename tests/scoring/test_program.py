@@ -11,10 +11,10 @@ from fairuniverse.scoring import ScoreCard, score_card
 from fairuniverse.scoring.official import write_official
 from fairuniverse.scoring.program import main, plain_page, score_folders
 from fairuniverse.scoring.truth import write_truth
-from interval_toys import failing, gaussian_results
 
 from fairuniverse.errors import StorageError
 from fairuniverse.results import Results
+from interval_toys import failing, gaussian_results
 
 
 @pytest.fixture

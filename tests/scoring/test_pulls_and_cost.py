@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fairuniverse.scoring import score_card
 from fairuniverse.scoring.cost import failures
+
 from interval_toys import answer, failing, results_of
 
 

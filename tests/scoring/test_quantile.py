@@ -8,8 +8,9 @@ from fairuniverse.scoring.quantile import QuantileScore, coverage_penalty, quant
 from fairuniverse.scoring.references import data_blind
 from hypothesis import given
 from hypothesis import strategies as st
-from interval_toys import data_blind_results, gaussian_results, results_of
 from scipy.stats import binom
+
+from interval_toys import data_blind_results, gaussian_results, results_of
 
 N = 1000
 SIGMA = math.sqrt(0.6827 * 0.3173 / N)

@@ -8,6 +8,7 @@ from fairuniverse.scoring.width import width_by_mu
 from fairuniverse.scoring.winkler import interval_score, interval_scores
 from hypothesis import given
 from hypothesis import strategies as st
+
 from interval_toys import MU_RANGE, answer, data_blind_results, failing, gaussian_results, results_of
 
 

@@ -11,11 +11,11 @@ from fairuniverse.scoring.coverage import worst_slice
 from fairuniverse.scoring.matched_width import MatchedWidth
 from fairuniverse.scoring.pulls import Pulls
 from fairuniverse.scoring.winkler import Winkler, interval_score
-from interval_toys import gaussian_results
 from scipy.stats import binom, kstest, norm
 
 from fairuniverse.protocols import ScoreValue
 from fairuniverse.statistics import clopper_pearson
+from interval_toys import gaussian_results
 
 N_TOYS = 1000
 P = 0.6827

@@ -6,7 +6,6 @@ from fairuniverse.simulators.higgs_tautau import compiled
 from fairuniverse.simulators.higgs_tautau.pool import PoolSampler
 from fairuniverse.simulators.higgs_tautau.systematics import shift_events
 from fairuniverse.simulators.higgs_tautau.world import NUISANCES, PROCESS_NAMES
-from higgs_events import events_of, pool_of, random_record, random_table
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,6 +13,7 @@ from scipy import stats
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.protocols import Sampler
 from fairuniverse.seeding import Streams
+from higgs_events import events_of, pool_of, random_record, random_table
 
 VALUES = {
     "tes": 1.01,

@@ -12,6 +12,12 @@ from fairuniverse.simulators.higgs_tautau.systematics import (
     shift_events,
     shift_with_rows,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairuniverse.errors import InvalidDataError, MissingDependencyError
+from fairuniverse.events import Events
+from fairuniverse.seeding import Streams, counter_key
 from higgs_events import (
     SHAPES,
     events_of,
@@ -21,12 +27,6 @@ from higgs_events import (
     reference_posthoc,
     simulated,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from fairuniverse.errors import InvalidDataError, MissingDependencyError
-from fairuniverse.events import Events
-from fairuniverse.seeding import Streams, counter_key
 
 KEY = counter_key(0, "test noise")
 N_PRIMARY = 16
