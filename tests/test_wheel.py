@@ -60,7 +60,9 @@ def installed(wheel, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=False)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--prefix", folder, wheel)
+    # Without --ignore-installed pip would remove the package from the environment of the tests.
+    options = ("--quiet", "--no-deps", "--ignore-installed", "--prefix", folder)
+    run(sys.executable, "-m", "pip", "install", *options, wheel)
     # The path of this environment, but not its import hooks: they would find the working tree.
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin"
