@@ -91,6 +91,15 @@ def test_a_limit_reached_first_is_reported():
     assert answer.upper == pytest.approx(1.2, abs=1e-3)
 
 
+def test_a_best_fit_at_a_limit_still_has_an_interval():
+    """With the estimate at a limit of the parameter, the other bound is still found."""
+    curve = Curve(lambda x: (x + 1) ** 2, (Parameter("x", 0.5, 0.1, (0.0, 50.0)),))
+    answer = profile_interval(curve, "x")
+    assert answer.at_limit == (True, False)
+    assert answer.interval.mu_hat == pytest.approx(0.0, abs=1e-3)
+    assert answer.upper == pytest.approx(np.sqrt(2) - 1, abs=1e-3)
+
+
 def test_a_better_minimum_found_by_the_scan_is_taken():
     """A scan that falls below the first minimum starts again from there."""
     # Two wells at -1 and +1, the right one deeper, with a barrier lower than 1 between them.

@@ -105,9 +105,9 @@ class _Profile:
         self._limits = likelihood.parameters[self._index].bounds
         self._minuit = make_minuit(likelihood, best.values)
         self._minuit.fixed[name] = True
-        column = best.covariance[:, self._index]
-        self._sigma = float(np.sqrt(column[self._index]))
-        self._valley = column / column[self._index]
+        self._sigma, self._valley = _valley(best, self._index)
+        if not self._sigma:  # the best fit is at a limit of the parameter itself
+            self._sigma = likelihood.parameters[self._index].step
         # On a limit Minuit's internal coordinate has no slope: start a little inside.
         margin = _MARGIN * np.array([p.step for p in likelihood.parameters])
         limits = np.array([p.bounds for p in likelihood.parameters]).T
@@ -157,3 +157,10 @@ class _Profile:
             else:
                 distance = min(distance * min(1 / (1 + f), _MAX_STRETCH), reach)
         raise FitError(f"no crossing of the profile likelihood within {_MAX_EVALUATIONS} fits: is it flat?")
+
+
+def _valley(best: FitResult, index: int) -> tuple[float, NDArray[np.float64]]:
+    """Standard error of a parameter, and how all parameters move along the profile per unit of it."""
+    column = best.covariance[:, index]
+    variance = float(column[index])
+    return variance**0.5, column / variance if variance else np.zeros_like(column)
