@@ -84,7 +84,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "fu_count_selected": (POINTER(Shift), POINTER(Columns), c_int64, c_int64),
     "fu_count_nonfinite": (c_void_p, c_int64),
     "fu_draw_segment": (POINTER(Shift), POINTER(Draws), c_int64, POINTER(Output)),
-    "fu_pack_rows": (c_int32, c_void_p, c_int64, c_void_p, c_int64, c_void_p),
+    "fu_pack_rows": (c_int32, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p),
     "fu_alias": (c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p),
     "fu_label": (_KEY, c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p, c_void_p),
     "fu_close_gaps": (c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64, c_void_p),

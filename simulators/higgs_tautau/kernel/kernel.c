@@ -78,14 +78,15 @@ static void pack_jets(float *row) {
     memset(to, 0, (size_t)(row + N_RECORD - to) * sizeof(float));
 }
 
-/* Copy events from columns into rows, in the given order; for posthoc with the components of the missing momentum
- * in the last two places, as the kernel wants them. */
-void fu_pack_rows(int32_t mode, const float *data, int64_t stride, const int64_t *order, int64_t n, float *rows) {
+/* Copy events from columns into rows, event source[i] to row place[i]; for posthoc with the components of the missing
+ * momentum in the last two places, as the kernel wants them. */
+void fu_pack_rows(int32_t mode, const float *data, int64_t stride, const int64_t *source, const int64_t *place,
+                  int64_t n, float *rows) {
     const int width = mode == DETECTOR ? N_RECORD : N_PRIMARY;
     for (int64_t i = 0; i < n; i++) {
-        float *row = rows + i * width;
+        float *row = rows + place[i] * width;
         for (int c = 0; c < width; c++)
-            row[c] = data[c * stride + order[i]];
+            row[c] = data[c * stride + source[i]];
         if (mode == POSTHOC) {
             float s, c, size = row[MET];
             sincos_f(row[MET_PHI], &s, &c);
