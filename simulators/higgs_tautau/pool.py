@@ -103,16 +103,9 @@ class PoolSampler:
         n_kept = self._fill(shift, draws, first_draws, streams, n_threads)
         return Events(SCHEMA, self._buffer[:, :n_kept])
 
-    @staticmethod
-    def _yield_factor(name: str, mu: float) -> float:
-        return mu if name == SIGNAL else 1.0
-
     def _yield(self, pool: _ProcessPool, mu: float, values: Mapping[str, float]) -> float:
-        return (
-            pool.total
-            * self._yield_factor(pool.name, mu)
-            * normalisation(self._parameters, values, pool.name)
-        )
+        strength = mu if pool.name == SIGNAL else 1.0
+        return pool.total * strength * normalisation(self._parameters, values, pool.name)
 
     def _reserve(self, n_slots: int) -> None:
         if len(self._labels) < n_slots:

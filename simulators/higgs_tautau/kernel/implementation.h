@@ -159,7 +159,7 @@ static int any_jet(const Block *b, int jet) {
     return any != 0;
 }
 
-/* Take the change of one jet of the record, out of the missing momentum. */
+/* Take the change of one jet of the record out of the missing momentum. */
 static void shift_record_met(Block *b, int jet, float jes) {
     const float *restrict raw = b->in[REC_JET + 3 * jet], *restrict eta = b->in[REC_JET + 3 * jet + 1];
     const float *restrict phi = b->in[REC_JET + 3 * jet + 2];
@@ -444,7 +444,7 @@ static void derive_lepton_tau(Block *b) {
     const float *restrict lep_pt = b->out[LEP_PT], *restrict lep_eta = b->out[LEP_ETA], *restrict lep_phi = b->out[LEP_PHI];
     const float *restrict had_pt = b->out[HAD_PT], *restrict had_eta = b->out[HAD_ETA], *restrict had_phi = b->out[HAD_PHI];
     const float *restrict lc = b->lep_cos, *restrict ls = b->lep_sin, *restrict hc = b->had_cos, *restrict hs = b->had_sin;
-    float *restrict mass_vis = b->out[17], *restrict delta_r = b->out[22], *restrict ratio = b->out[25];
+    float *restrict mass_vis = b->out[MASS_VIS], *restrict delta_r = b->out[DELTA_R], *restrict ratio = b->out[PT_RATIO];
     LANES {
         /* m^2 = 2 p1 p2 (cosh d_eta - cos d_phi), without cancellation */
         float chord = square(lc[i] - hc[i]) + square(ls[i] - hs[i]);
@@ -461,7 +461,7 @@ static void derive_met(Block *b) {
     const float *restrict lep_pt = b->out[LEP_PT], *restrict met = b->out[MET];
     const float *restrict lc = b->lep_cos, *restrict ls = b->lep_sin, *restrict hc = b->had_cos, *restrict hs = b->had_sin;
     const float *restrict mc = b->met_cos, *restrict ms = b->met_sin;
-    float *restrict mass_t = b->out[16], *restrict centrality = b->out[26];
+    float *restrict mass_t = b->out[MASS_TRANSVERSE], *restrict centrality = b->out[MET_CENTRALITY];
     LANES {
         float chord = square(lc[i] - mc[i]) + square(ls[i] - ms[i]);
         mass_t[i] = sqrt_f(lep_pt[i] * met[i] * chord);
@@ -483,7 +483,7 @@ static void derive_momenta(Block *b) {
     const float *restrict lc = b->lep_cos, *restrict ls = b->lep_sin, *restrict hc = b->had_cos, *restrict hs = b->had_sin;
     const float *restrict c1 = b->jet1_cos, *restrict s1 = b->jet1_sin, *restrict c2 = b->jet2_cos, *restrict s2 = b->jet2_sin;
     const float *restrict mx = b->met_x, *restrict my = b->met_y;
-    float *restrict pt_h = b->out[18], *restrict pt_tot = b->out[23], *restrict sum_pt = b->out[24];
+    float *restrict pt_h = b->out[PT_H], *restrict pt_tot = b->out[PT_TOT], *restrict sum_pt = b->out[SUM_PT];
     LANES {
         float x = had_pt[i] * hc[i] + lep_pt[i] * lc[i] + mx[i];
         float y = had_pt[i] * hs[i] + lep_pt[i] * ls[i] + my[i];
@@ -502,8 +502,8 @@ static void derive_jets(Block *b) {
     const float *restrict pt1 = b->out[JET1_PT], *restrict eta1 = b->out[JET1_ETA];
     const float *restrict pt2 = b->out[JET2_PT], *restrict eta2 = b->out[JET2_ETA];
     const float *restrict c1 = b->jet1_cos, *restrict s1 = b->jet1_sin, *restrict c2 = b->jet2_cos, *restrict s2 = b->jet2_sin;
-    float *restrict delta_eta = b->out[19], *restrict mass = b->out[20], *restrict product = b->out[21];
-    float *restrict centrality = b->out[27];
+    float *restrict delta_eta = b->out[DELTA_ETA_JETS], *restrict mass = b->out[MASS_JETS], *restrict product = b->out[PRODUCT_ETA_JETS];
+    float *restrict centrality = b->out[LEP_CENTRALITY];
     LANES {
         int has2 = n[i] >= 2.0f;
         float d_eta = eta1[i] - eta2[i];

@@ -23,6 +23,14 @@ enum {
     N_JETS, ALL_PT, MET, MET_PHI
 };
 
+/* Rows of the derived features. */
+enum {
+    MASS_TRANSVERSE = N_PRIMARY, MASS_VIS, PT_H,
+    DELTA_ETA_JETS, MASS_JETS, PRODUCT_ETA_JETS,
+    DELTA_R, PT_TOT, SUM_PT, PT_RATIO,
+    MET_CENTRALITY, LEP_CENTRALITY
+};
+
 /* Rows of the detector-level record; lepton and tau as above. */
 enum { REC_MET_X = 6, REC_MET_Y = 7, REC_JET = 8 };
 
