@@ -25,7 +25,8 @@ $(VENV)/bin/pip:
 # Without a C compiler, the one that comes as a Python package builds the kernels.
 define install
 	@if command -v $${CC:-cc} >/dev/null; then CC="$${CC:-cc}"; else \
-		$(BIN)/pip install --quiet -c constraints.txt ziglang && CC="$(abspath $(BIN))/python -m ziglang cc"; fi; \
+		$(BIN)/pip install --quiet -c constraints.txt ziglang && \
+		CC="$$($(BIN)/python -c 'import ziglang; print(ziglang.__path__[0])')/zig cc"; fi; \
 	echo "installing $(1) into $(VENV)"; \
 	CC="$$CC" $(BIN)/pip install --quiet -c constraints.txt --editable '.[$(1)]'
 endef
