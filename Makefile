@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && command -v $$p && break; done)
 BIN := $(VENV)/bin
 OUTPUT ?= demo-output
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
 KERNELS := $(wildcard simulators/*/kernel/*.[ch] simulators/*/fast/*.[ch])
 
 .PHONY: help setup demo test lint format benchmark browser clean
