@@ -42,6 +42,7 @@ class Simulator:
         *,
         seed: int,
         purpose: str = "simulate",
+        prescale: int = 1,
         n_threads: int = 1,
         progress: Callable[[int], object] | None = None,
     ) -> Events:

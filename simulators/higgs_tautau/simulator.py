@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.events import Events, Schema
-from fairuniverse.nuisance import Boundary, NuisanceParameter, complete, normalisation
+from fairuniverse.events import Events, Schema, concatenate
+from fairuniverse.nuisance import Boundary, NuisanceParameter, complete
 from fairuniverse.protocols import Process, Sampler
 from fairuniverse.seeding import Streams
 
-from .compiled import in_threads
-from .fast import BLOCK_EVENTS, generate_block, generate_records
+from .fast import generate_records
+from .fresh import FreshSampler
 from .pool import PoolSampler
+from .prescale import generate_prescaled
 from .schema import SCHEMA
 from .systematics import nominal_features, shift_events, shift_with_rows
 from .world import NUISANCES, PROCESS_NAMES, YIELDS, processes
@@ -71,6 +72,7 @@ class HiggsTauTau:
         *,
         seed: int,
         purpose: str = "simulate",
+        prescale: int = 1,
         n_threads: int = 1,
         progress: Callable[[int], object] | None = None,
     ) -> Events:
@@ -80,16 +82,21 @@ class HiggsTauTau:
             n_events: How many events of each process; processes not named get none.
             seed: Seed of the benchmark.
             purpose: What the events are for; other purposes give independent events.
+            prescale: Of events that do not resemble the signal (see `is_signal_like`) one in so many is kept,
+                with so many times the weight; fewer than `n_events` are returned.
             n_threads: Threads to use; the bytes do not depend on it.
             progress: Called with the number of events that were just finished, from any thread.
 
         Returns:
-            Events with record; the weights of a process are equal and sum to its expected yield.
+            Events with record; the weights of a process sum to its expected yield, and are equal if there is
+            no prescale.
 
         Raises:
-            InvalidDataError: An unknown process or a negative number.
+            InvalidDataError: An unknown process, a negative number, or a prescale below 1.
         """
         counts = self._counts(n_events)
+        if prescale != 1:
+            return self._generate_prescaled(counts, prescale, seed, purpose, n_threads, progress)
         named = list(zip(PROCESS_NAMES, counts, strict=True))
         record = generate_records(named, seed=seed, purpose=purpose, n_threads=n_threads, progress=progress)
         weights = [p.expected_yield / n if n else 0.0 for p, n in zip(self._processes, counts, strict=True)]
@@ -101,6 +108,27 @@ class HiggsTauTau:
             PROCESS_NAMES,
             record,
         )
+
+    def _generate_prescaled(
+        self,
+        counts: Sequence[int],
+        prescale: int,
+        seed: int,
+        purpose: str,
+        n_threads: int,
+        progress: Callable[[int], object] | None,
+    ) -> Events:
+        if prescale < 1:
+            raise InvalidDataError(f"prescale = {prescale} must be at least 1: one event in so many is kept")
+        parts = []
+        for code, (process, n) in enumerate(zip(self._processes, counts, strict=True)):
+            features, record, weights = generate_prescaled(
+                process.name, n, prescale, seed=seed, purpose=purpose, n_threads=n_threads, progress=progress
+            )
+            weights *= process.expected_yield / (weights.sum() or 1.0)
+            codes = np.full(len(weights), code, np.uint8)
+            parts.append(Events(SCHEMA, features, weights, codes, PROCESS_NAMES, record))
+        return concatenate(parts)
 
     def shift(
         self, events: Events, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
@@ -142,72 +170,13 @@ class HiggsTauTau:
 
     def fresh_sampler(self) -> Sampler:
         """Pseudo-experiments of newly simulated events: no two share any."""
-        return FreshSampler(self)
+        return FreshSampler(self.processes, self._nuisances, self.systematics)
 
     def _counts(self, n_events: Mapping[str, int]) -> list[int]:
         unknown = sorted(set(n_events) - set(PROCESS_NAMES))
         if unknown:
             raise InvalidDataError(f"no process {unknown[0]!r}: choose among {', '.join(PROCESS_NAMES)}")
         return [int(n_events.get(name, 0)) for name in PROCESS_NAMES]
-
-
-class FreshSampler:
-    """Pseudo-experiments whose events are simulated anew, from the toy's own streams.
-
-    Args:
-        simulator: The world, with its yields and systematics.
-    """
-
-    def __init__(self, simulator: HiggsTauTau) -> None:
-        self._simulator = simulator
-
-    def sample(
-        self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
-    ) -> Events:
-        """One unweighted, unlabelled pseudo-experiment; the number of events of each process is Poisson.
-
-        Raises:
-            InvalidDataError: A negative mu, or nuisance values out of range.
-        """
-        if not mu >= 0:
-            raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
-        values = complete(self._simulator.nuisances, nuisances)
-        tasks = [
-            (name, min(BLOCK_EVENTS, n - first), block)
-            for name, n in self._draw_counts(mu, values, streams)
-            for block, first in enumerate(range(0, n, BLOCK_EVENTS))
-        ]
-        shape = {p.name: values[p.name] for p in self._simulator.nuisances if p.kind == "shape"}
-        blocks: dict[int, NDArray[np.float32]] = {}
-
-        def work(i: int) -> None:
-            blocks[i] = self._block(*tasks[i], shape, streams)
-
-        in_threads(work, len(tasks), n_threads)
-        n_features = len(SCHEMA.features)
-        features = np.concatenate(
-            [np.empty((n_features, 0), np.float32), *(blocks[i] for i in range(len(tasks)))], axis=1
-        )
-        order = streams.rng("order").permutation(features.shape[1])
-        return Events(SCHEMA, np.take(features, order, axis=1))
-
-    def _draw_counts(self, mu: float, values: Mapping[str, float], streams: Streams) -> list[tuple[str, int]]:
-        """Poisson number of events of each process, each from its own stream."""
-        counts = []
-        for process in self._simulator.processes:
-            factor = normalisation(self._simulator.nuisances, values, process.name)
-            expected = process.expected_yield * factor * (mu if process.is_signal else 1.0)
-            counts.append((process.name, int(streams.rng(f"counts:{process.name}").poisson(expected))))
-        return counts
-
-    def _block(
-        self, process: str, n_events: int, block: int, values: Mapping[str, float], streams: Streams
-    ) -> NDArray[np.float32]:
-        purpose = "fresh:" + ":".join(map(str, streams.indices))
-        record = generate_block(process, n_events, seed=streams.seed, purpose=purpose, block=block)
-        nominal = Events(SCHEMA, nominal_features(record), record=record)
-        key = streams.key(f"soft_met:{process}:{block}")
-        return shift_events(nominal, values, mode=self._simulator.systematics, noise_key=key).features
 
 
 def _one_of(option: str, value: str, allowed: object) -> str:

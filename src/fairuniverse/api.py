@@ -92,7 +92,7 @@ class Benchmark:
         if training.file:
             events = self._read(training.file)
             return self._split(events)[0] if training.file == self.config.pseudo_experiments.file else events
-        return self._simulate(training.n_events, "training")
+        return self._simulate(training.n_events, "training", training.prescale)
 
     @cached_property
     def pool(self) -> Events:
@@ -101,7 +101,7 @@ class Benchmark:
         if toys.file:
             events = self._read(toys.file)
             return self._split(events)[1] if toys.file == self.config.training.file else events
-        return self._simulate(toys.n_events, "pool")
+        return self._simulate(toys.n_events, "pool", toys.prescale)
 
     @cached_property
     def pseudo_experiments(self) -> PseudoExperiments:
@@ -127,10 +127,15 @@ class Benchmark:
         del self.pool  # the sampler keeps what it needs in a layout of its own
         return sampler
 
-    def _simulate(self, n_events: Mapping[str, int], purpose: str) -> Events:
+    def _simulate(self, n_events: Mapping[str, int], purpose: str, prescale: int) -> Events:
         with progress_bar(sum(n_events.values()), f"simulating the {purpose} events", " events") as advance:
             return self.simulator.generate(
-                n_events, seed=self.config.seed, purpose=purpose, n_threads=self.n_threads, progress=advance
+                n_events,
+                seed=self.config.seed,
+                purpose=purpose,
+                prescale=prescale,
+                n_threads=self.n_threads,
+                progress=advance,
             )
 
     def _read(self, name: str) -> Events:
@@ -459,7 +464,7 @@ def compare(
     return comparison
 
 
-SHAPE_EVENTS = 50_000
+SHAPE_EVENTS = 200_000
 """Events per process behind the shapes in a report."""
 
 

@@ -41,10 +41,13 @@ class TrainingConfig:
 
     Attributes:
         n_events: Simulated events per process.
+        prescale: Of simulated events that do not resemble the signal one in so many is kept, with so many
+            times the weight.
         file: A Parquet or ROOT table to use instead of simulated events, relative to the configuration.
     """
 
     n_events: dict[str, Count] = field(default_factory=dict)
+    prescale: Count = 1
     file: str | None = None
 
 
@@ -57,7 +60,8 @@ class PseudoExperimentsConfig:
         n_toys: Number of pseudo-experiments per set.
         mode: "pool" draws with replacement from a pool of simulated events (the public challenge's way;
             all toys share the pool's own fluctuation), "fresh" simulates new events for every toy.
-        n_events: Size of the pool per process; only in mode "pool".
+        n_events: Simulated events of the pool per process; only in mode "pool".
+        prescale: As for training events; only in mode "pool".
         file: A Parquet or ROOT table to use as the pool instead, relative to the configuration.
         mu_values: Fixed true mu of each set; drawn uniformly from mu_range if not given.
     """
@@ -66,6 +70,7 @@ class PseudoExperimentsConfig:
     n_toys: Count = 100
     mode: Literal["pool", "fresh"] = "pool"
     n_events: dict[str, Count] = field(default_factory=dict)
+    prescale: Count = 1
     file: str | None = None
     mu_values: list[float] | None = None
 
@@ -173,9 +178,10 @@ def _require_consistent(
     toys = config.pseudo_experiments
     if not config.mu_range[0] < config.mu_range[1]:
         refuse(("mu_range",), f"the first value must be below the second, not {list(config.mu_range)}")
-    if toys.mode == "fresh" and (toys.n_events or toys.file):
+    if toys.mode == "fresh" and (toys.n_events or toys.file or toys.prescale > 1):
         refuse(
-            ("pseudo_experiments",), "mode 'fresh' has no pool: drop n_events and file, or use mode 'pool'"
+            ("pseudo_experiments",),
+            "mode 'fresh' has no pool: drop n_events, prescale and file, or use mode 'pool'",
         )
     if toys.mu_values is not None and len(toys.mu_values) != toys.n_mu:
         refuse(

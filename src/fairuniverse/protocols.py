@@ -97,6 +97,7 @@ class Simulator(Protocol):
         *,
         seed: int,
         purpose: str = "simulate",
+        prescale: int = 1,
         n_threads: int = 1,
         progress: Callable[[int], object] | None = None,
     ) -> Events:
@@ -106,6 +107,8 @@ class Simulator(Protocol):
             n_events: Number of events of each process; processes left out have none.
             seed: Seed of the benchmark.
             purpose: Name of the streams: samples of different purposes are independent.
+            prescale: Of events that do not resemble the signal one in so many is kept, with so many times the
+                weight; fewer than `n_events` are returned.
             n_threads: Threads to use; the answer does not depend on it.
             progress: Called with the number of events that were just finished, from any thread.
         """
