@@ -1,7 +1,7 @@
 """Prescaled samples: many events where the signal is, few elsewhere, every one with its weight.
 
-Nearly all events look nothing like the signal, and a sample large enough where they do would be mostly made of
-those that do not. As in a trigger, a *prescale* of n keeps one in n of them, with n times the weight.
+Nearly all events look nothing like the signal, and a sample large enough where they do would be mostly made
+of those that do not. As in a trigger, a *prescale* of n keeps one in n of them, with n times the weight.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def test_signal_like_events_are_all_kept(samples):
 
 def test_distributions_agree(samples):
     """Weighted histograms agree within their errors: chi2 / n < 2 fails by chance in 1e-4 of cases."""
-    whole, prescaled = samples
+    _, prescaled = samples
     edges = np.linspace(26, 100, 25)
     first, second = (np.histogram(e["PRI_had_pt"], edges, weights=e.weights)[0] for e in samples)
     variance = np.histogram(prescaled["PRI_had_pt"], edges, weights=prescaled.weights**2)[0]
