@@ -50,9 +50,8 @@ setup(
         Extension(
             name,
             [str(source) for source in sorted(folder.glob("*.c"))],
-            depends=[str(header) for header in sorted(folder.glob("*.h"))],
+            depends=[str(header) for header in sorted(HIGGS.glob("*/*.h"))],
             extra_compile_args=FLAGS,
-            libraries=["m"],
         )
         for name, folder in KERNELS.items()
     ],

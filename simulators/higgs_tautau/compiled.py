@@ -42,7 +42,13 @@ class Shift(ctypes.Structure):
 class Columns(ctypes.Structure):
     """Events in columns."""
 
-    _fields_ = [("data", c_void_p), ("stride", c_int64), ("noise", c_void_p), ("noise_stride", c_int64)]
+    _fields_ = [
+        ("data", c_void_p),
+        ("stride", c_int64),
+        ("noise", c_void_p),
+        ("noise_stride", c_int64),
+        ("order", c_void_p),
+    ]
 
 
 class Output(ctypes.Structure):
@@ -87,6 +93,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "fu_pack_rows": (c_int32, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p),
     "fu_alias": (c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p),
     "fu_label": (_KEY, c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p, c_void_p),
+    "fu_order": (c_void_p, c_int64, c_void_p, c_void_p),
     "fu_close_gaps": (c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64, c_void_p),
 }
 

@@ -26,12 +26,11 @@ from fairuniverse.seeding import Streams, generator
 
 from . import compiled, systematics
 from .schema import SCHEMA
+from .slots import SEGMENT, Slots, aligned_block
 from .world import SIGNAL
 
 CHUNK_BYTES = 1 << 18
 MAX_CHUNKS = 1024
-SEGMENT = 1 << 15
-"""Slots per unit of work of a thread; a slot holds one drawn event before selection."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +80,7 @@ class PoolSampler:
             _pack(name, columns, weights, np.flatnonzero((process == code) & (weights > 0)), mode)
             for code, name in enumerate(pool.processes)
         )
-        self._buffer = np.empty((len(SCHEMA.features), 0), dtype=np.float32)
-        self._labels = np.empty(0, dtype=np.uint8)
+        self._slots = Slots()
 
     def sample(
         self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
@@ -97,37 +95,14 @@ class PoolSampler:
         values = complete(self._parameters, nuisances)
         draws = [_draws(p, self._yield(p, mu, values), streams) for p in self._pools]
         counts = np.array([d[-1] for d in draws], dtype=np.int64)
-        self._reserve(int(counts.sum()))
-        first_draws = self._arrange(counts, streams)
+        first_draws = self._slots.arrange(counts, streams.key("order"))
         shift = systematics.kernel_shift(values, self._mode, streams.key("noise"), select=True)
-        n_kept = self._fill(shift, draws, first_draws, streams, n_threads)
-        return Events(SCHEMA, self._buffer[:, :n_kept])
+        kept = self._fill(shift, draws, first_draws, streams, n_threads)
+        return Events(SCHEMA, self._slots.close_gaps(kept, n_threads))
 
     def _yield(self, pool: _ProcessPool, mu: float, values: Mapping[str, float]) -> float:
         strength = mu if pool.name == SIGNAL else 1.0
         return pool.total * strength * normalisation(self._parameters, values, pool.name)
-
-    def _reserve(self, n_slots: int) -> None:
-        if len(self._labels) < n_slots:
-            n = n_slots + 8 * int(np.sqrt(n_slots)) + 1
-            self._labels = np.empty(n, dtype=np.uint8)
-            self._buffer = _aligned_block(len(SCHEMA.features), n)
-
-    def _arrange(self, counts: NDArray[np.int64], streams: Streams) -> NDArray[np.int64]:
-        """Assign a process to every slot; returns the draws of each process made before each segment."""
-        n_slots = int(counts.sum())
-        first_draws = np.zeros((-(-n_slots // SEGMENT), len(counts)), dtype=np.int64)
-        compiled.library().fu_label(
-            compiled.key_words(streams.key("order")),
-            counts.ctypes.data,
-            len(counts),
-            int(np.argmax(counts)),
-            n_slots,
-            SEGMENT,
-            self._labels.ctypes.data,
-            first_draws.ctypes.data,
-        )
-        return first_draws
 
     def _fill(
         self,
@@ -136,7 +111,8 @@ class PoolSampler:
         first_draws: NDArray[np.int64],
         streams: Streams,
         n_threads: int,
-    ) -> int:
+    ) -> NDArray[np.int64]:
+        """Draw and shift every segment; returns how many survive in each."""
         lib = compiled.library()
         processes = (compiled.Process * len(self._pools))(
             *(_kernel_process(p, d, streams) for p, d in zip(self._pools, chunk_draws, strict=True))
@@ -146,13 +122,12 @@ class PoolSampler:
             compiled.address_of(processes),
             len(processes),
             int(np.argmax(counts)),
-            self._labels.ctypes.data,
+            self._slots.labels.ctypes.data,
             first_draws.ctypes.data,
             sum(counts),
             SEGMENT,
         )
-        stride = self._buffer.strides[0] // self._buffer.itemsize
-        output = compiled.Output(self._buffer.ctypes.data, stride, None)
+        output = self._slots.output
         kept = np.zeros(len(first_draws), dtype=np.int64)
 
         def work(i: int) -> None:
@@ -160,14 +135,8 @@ class PoolSampler:
                 compiled.reference(shift), compiled.reference(draws), i, compiled.reference(output)
             )
 
-        def close(i: int) -> None:
-            lib.fu_close_gaps(
-                self._buffer.ctypes.data, stride, 4 * i, 4 * i + 4, SEGMENT, len(kept), kept.ctypes.data
-            )
-
         compiled.in_threads(work, len(kept), n_threads)
-        compiled.in_threads(close, len(SCHEMA.features) // 4, n_threads)
-        return int(kept.sum())
+        return kept
 
 
 def _checked_weights(pool: Events) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
@@ -195,7 +164,7 @@ def _pack(
     """Rows of one process, permuted so that their place says nothing about them."""
     # Events are read in sequence and rows written at random: one cache miss per event, not one per column.
     place = generator(0, f"pool order:{name}").permutation(len(members))
-    rows = _aligned_block(len(members), 32 if mode == "detector" else 16, pitch=0)
+    rows = aligned_block(len(members), 32 if mode == "detector" else 16, pitch=0)
     compiled.library().fu_pack_rows(
         compiled.MODES.index(mode),
         columns.ctypes.data,
@@ -253,11 +222,3 @@ def _kernel_process(pool: _ProcessPool, chunk_draws: NDArray[np.int64], streams:
         len(pool.shares),
         compiled.key_words(streams.key(f"rows:{pool.name}")),
     )
-
-
-def _aligned_block(n_rows: int, n_columns: int, pitch: int = 48) -> NDArray[np.float32]:
-    """Uninitialised block on a cache line; rows a power of two apart would share their cache sets."""
-    stride = n_columns if pitch == 0 else -(-n_columns // 1024) * 1024 + pitch
-    raw = np.empty(n_rows * stride + 16, dtype=np.float32)
-    start = -raw.ctypes.data // 4 % 16
-    return raw[start : start + n_rows * stride].reshape(n_rows, stride)[:, :n_columns]

@@ -118,8 +118,7 @@ def nominal_features(record: NDArray[np.float32], n_threads: int = 1) -> NDArray
     Returns:
         Shape (28, n_events), float32.
     """
-    shift = kernel_shift(complete(NUISANCES, {}), "detector", (0, 0), select=False)
-    return _shift_columns(shift, np.ascontiguousarray(record, dtype=np.float32), None, n_threads)[0]
+    return _shift_columns(nominal_shift(), np.ascontiguousarray(record, dtype=np.float32), None, n_threads)[0]
 
 
 def input_columns(events: Events, mode: str) -> NDArray[np.float32]:
@@ -177,13 +176,45 @@ def kernel_shift(
     )
 
 
+def nominal_shift() -> compiled.Shift:
+    """From the record to nominal features, without selection."""
+    return kernel_shift(complete(NUISANCES, {}), "detector", (0, 0), select=False)
+
+
+def shift_into(
+    shift: compiled.Shift,
+    columns: NDArray[np.float32],
+    n_events: int,
+    output: compiled.Output,
+    *,
+    at: int = 0,
+    order: NDArray[np.int32] | None = None,
+) -> int:
+    """Shift the first `n_events` columns into `output` from position `at` on; returns how many survive.
+
+    Args:
+        shift: Parameters of the kernel.
+        columns: The record, or primary features, of at least `n_events` events; they have to be finite.
+        n_events: Number of events.
+        output: Where features go.
+        at: Position of the first survivor there.
+        order: Which event comes at each place; as they are if not given.
+    """
+    stride = columns.strides[0] // columns.itemsize
+    source = compiled.Columns(columns.ctypes.data, stride, None, 0, compiled.address(order))
+    kept: int = compiled.library().fu_shift_columns(
+        compiled.reference(shift), compiled.reference(source), 0, n_events, compiled.reference(output), at
+    )
+    return kept
+
+
 def _shift_columns(
     shift: compiled.Shift, columns: NDArray[np.float32], noise: NDArray[np.float64] | None, n_threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     lib = compiled.library()
     n = columns.shape[1]
     source = compiled.Columns(
-        columns.ctypes.data, columns.strides[0] // columns.itemsize, compiled.address(noise), n
+        columns.ctypes.data, columns.strides[0] // columns.itemsize, compiled.address(noise), n, None
     )
     edges = np.minimum(np.arange(0, n + SEGMENT, SEGMENT), n).tolist()
     kept = np.zeros(len(edges) - 1, dtype=np.int64)

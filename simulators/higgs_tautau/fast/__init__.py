@@ -4,6 +4,6 @@ Real four-vectors, polarised tau decays, radiation that balances the hard system
 from the tables in ``tables.h``; the event loop is C and releases the interpreter lock.
 """
 
-from .blocks import BLOCK_EVENTS, generate_block, generate_records
+from .blocks import BLOCK_EVENTS, fill_block, generate_block, generate_records
 
-__all__ = ["BLOCK_EVENTS", "generate_block", "generate_records"]
+__all__ = ["BLOCK_EVENTS", "fill_block", "generate_block", "generate_records"]

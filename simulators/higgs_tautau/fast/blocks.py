@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fairuniverse.errors import InvalidDataError, MissingDependencyError
 from fairuniverse.seeding import seed_sequence
 
+from ..compiled import INSTRUCTION_SETS
 from ..schema import RECORD
 from ..world import PROCESS_NAMES
 
@@ -33,10 +34,24 @@ def _library() -> ctypes.CDLL:
         ) from error
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     library.generate_block.argtypes = [ctypes.c_int, integer, pointer, pointer, integer]
-    library.generate_block.restype = ctypes.c_int64
+    library.generate_block.restype = None
     library.sample_tau_pairs.argtypes = [ctypes.c_int, ctypes.c_float, integer, pointer, pointer]
     library.sample_tau_pairs.restype = None
+    library.fast_use.argtypes = [ctypes.c_char_p]
+    next(name for name in INSTRUCTION_SETS if library.fast_use(name.encode()) == 0)
     return library
+
+
+def use(instruction_set: str) -> None:
+    """Force one of `compiled.INSTRUCTION_SETS`, for tests; results do not depend on it.
+
+    Raises:
+        InvalidDataError: This machine does not have it.
+    """
+    if _library().fast_use(instruction_set.encode()) != 0:
+        raise InvalidDataError(
+            f"no instruction set {instruction_set!r} on this machine; known: {', '.join(INSTRUCTION_SETS)}"
+        )
 
 
 def generate_block(
@@ -60,7 +75,7 @@ def generate_block(
     """
     _require_valid(process, n_events)
     out = np.empty((len(RECORD), n_events), np.float32)
-    _fill(out, 0, n_events, process, seed, purpose, block)
+    fill_block(out, 0, n_events, process, seed=seed, purpose=purpose, block=block)
     return out
 
 
@@ -87,14 +102,19 @@ def generate_records(
     for process, n in n_events:
         for block, first in enumerate(range(0, n, BLOCK_EVENTS)):
             size = min(BLOCK_EVENTS, n - first)
-            tasks.append((out, start + first, size, process, seed, purpose, block))
+            tasks.append((start + first, size, process, block))
         start += n
+
+    def work(first: int, size: int, process: str, block: int) -> int:
+        fill_block(out, first, size, process, seed=seed, purpose=purpose, block=block)
+        return size
+
     with ThreadPoolExecutor(n_threads) as pool:
         try:
-            for future, task in [(pool.submit(_fill, *task), task) for task in tasks]:
-                future.result()
+            for future in [pool.submit(work, *task) for task in tasks]:
+                size = future.result()
                 if progress is not None:
-                    progress(task[2])
+                    progress(size)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # an interrupt need not wait for blocks not yet begun
             raise
@@ -127,10 +147,10 @@ def _require_valid(process: str, n_events: int) -> None:
         raise InvalidDataError(f"{n_events} events of {process}: the number must not be negative")
 
 
-def _fill(
-    out: NDArray[np.float32], first: int, n_events: int, process: str, seed: int, purpose: str, block: int
+def fill_block(
+    out: NDArray[np.float32], first: int, n_events: int, process: str, *, seed: int, purpose: str, block: int
 ) -> None:
-    """Generate one block into the columns of `out` that start at `first`."""
-    key = seed_sequence(seed, f"{purpose}:{process}", block).generate_state(4, np.uint64)
-    address = out.ctypes.data + first * out.itemsize
-    _library().generate_block(PROCESS_NAMES.index(process), n_events, key.ctypes.data, address, out.shape[1])
+    """Write one block, as `generate_block` returns it, into the columns of `out` that start at `first`."""
+    key = seed_sequence(seed, f"{purpose}:{process}", block).generate_state(6, np.uint64)
+    address, stride = out.ctypes.data + first * out.itemsize, out.strides[0] // out.itemsize
+    _library().generate_block(PROCESS_NAMES.index(process), n_events, key.ctypes.data, address, stride)

@@ -2,8 +2,8 @@
 #ifndef FAST_PROCESSES_H
 #define FAST_PROCESSES_H
 
+#include "interface.h"
 #include "recoil.h"
-#include "tau.h"
 
 typedef struct {
     TauTables tau;
@@ -34,32 +34,26 @@ static void fill_shapes(Shapes *s) {
 
 static inline float breit_wigner(Rng *rng, float pole, float width, float low, float high) {
     float m;
-    do m = pole + 0.5f * width * tanf(PI * (uniform(rng) - 0.5f));
-    while (m < low || m > high);
+    do {
+        float s, c;
+        sincos_turn_f(0.5f * uniform(rng) - 0.25f, &s, &c);
+        m = pole + 0.5f * width * s / c;
+    } while (m < low || m > high);
     return m;
-}
-
-/* |y| with a flat top up to a and a linear fall to b; only |y| < cut. */
-static inline float trapezoid_rapidity(Rng *rng, float a, float b, float cut) {
-    float y;
-    do y = uniform_in(rng, -cut, cut);
-    while (fabsf(y) > a && uniform(rng) * (b - a) > b - fabsf(y));
-    return y;
 }
 
 static inline float central_rapidity(Rng *rng, float sigma, float cut) {
     float y;
     do y = sigma * normal(rng);
-    while (fabsf(y) > cut);
+    while (abs_f(y) > cut);
     return y;
 }
 
 /* ---- two taus from a boson ---- */
 
 static inline int within_reach(Vec tau) {
-    float limit = 6.9f; /* sinh(2.63) */
     float p2 = pt2(tau);
-    return p2 > MIN_LEPTON_PT * MIN_LEPTON_PT && tau.z * tau.z < limit * limit * p2;
+    return p2 > MIN_LEPTON_PT * MIN_LEPTON_PT && tau.z * tau.z < REACH * REACH * p2;
 }
 
 /* Polarisations of the two taus: equal from a vector boson, opposite from a scalar. */
@@ -70,7 +64,7 @@ static inline void draw_polarisations(Rng *rng, int is_scalar, float *first, flo
 
 /* One tau to a lepton, the other to hadrons; `cosine` is that of the leptonic tau. */
 static inline int decay_to_taus(Rng *rng, const Shapes *shapes, Event *ev, Vec boson, float m, float cosine, int is_scalar) {
-    float e = 0.5f * m, p = sqrtf(e * e - M_TAU * M_TAU);
+    float e = 0.5f * m, p = sqrt_f(e * e - M_TAU * M_TAU);
     Vec n = direction_about((Vec){0, 0, 1, 1}, cosine, 2 * PI * uniform(rng)), back = opposite(n);
     if (!within_reach(boost(scaled(n, p, e), boson, m))) return 0;
     if (!within_reach(boost(scaled(back, p, e), boson, m))) return 0;
@@ -96,18 +90,22 @@ static inline float vector_cosine(Rng *rng) {
     return c;
 }
 
-static int make_z(Rng *rng, const Shapes *shapes, Event *ev) {
-    ev->system_pt = draw(rng, &shapes->z_pt);
-    /* High-pt bosons are more central: rms(y) 2.23, 2.09 and 1.89 below 20, below 60 and above 60 GeV. */
-    float narrow = ev->system_pt < 20 ? 1 : ev->system_pt < 60 ? .94f : .85f;
-    ev->system_y = trapezoid_rapidity(rng, 2.2f * narrow, 4.75f * narrow, 2.65f);
-    /* Photons radiated by the taus move 10 % of the pairs below 89 GeV. */
-    float m = breit_wigner(rng, M_Z, WIDTH_Z, 50, 150);
-    if (chance(rng, .09f)) m *= 1 - fminf(exponential(rng, .12f), .4f);
-    Vec boson = transverse_and_rapidity(ev->system_pt, 0, ev->system_y, m);
-    if (!decay_to_taus(rng, shapes, ev, boson, m, vector_cosine(rng), 0)) return 0;
+/* Everything but the lepton and the momentum of the tau. */
+static int finish_z(Rng *rng, const Candidates *z, int i, Event *ev) {
+    ev->system_pt = z->system_pt[i];
+    ev->system_y = z->system_y[i];
+    ev->lepton_x = z->lepton_x[i];
+    ev->lepton_y = z->lepton_y[i];
+    ev->lepton_pt = z->lepton_pt[i];
+    ev->lepton_eta = z->lepton_eta[i];
+    ev->lepton_phi = atan2_f(z->lepton_y[i], z->lepton_x[i]);
+    ev->tau_raw = z->tau_raw[i];
+    ev->tau_extra = z->tau_extra[i];
+    ev->has_tau = 1;
+    point_tau(rng, ev, z->tau_eta[i], atan2_f(z->tau_y[i], z->tau_x[i]));
+    if (!is_separated(ev)) return 0;
     recoil(rng, ev, &Z_RADIATION);
-    return is_separated(ev);
+    return 1;
 }
 
 static inline void add_parton(Event *ev, Vec p) {
@@ -115,7 +113,7 @@ static inline void add_parton(Event *ev, Vec p) {
 }
 
 static int finish_h(Rng *rng, const Shapes *shapes, Event *ev, Pair momentum, float y, const Radiation *radiation) {
-    if (fabsf(y) > 2.65f) return 0;
+    if (abs_f(y) > 2.65f) return 0;
     Vec boson = transverse_and_rapidity(momentum.x, momentum.y, y, M_H);
     if (!decay_to_taus(rng, shapes, ev, boson, M_H, uniform_in(rng, -1, 1), 1)) return 0;
     recoil(rng, ev, radiation);
@@ -127,9 +125,9 @@ static inline Vec scattered_quark(Rng *rng, float side) {
     float p, u;
     do {
         u = uniform(rng);
-        p = 54 * sqrtf(u / (1 - u));
-    } while (p > 20 && uniform(rng) > expf(-p / 250));
-    return from_pt_eta_phi(p, side * fabsf(2.6f + 1.1f * normal(rng)) - .004f * side * p, 2 * PI * uniform(rng));
+        p = 54 * sqrt_f(u / (1 - u));
+    } while (p > 20 && uniform(rng) > exp_f(-p / 250));
+    return from_pt_eta_phi(p, side * abs_f(2.6f + 1.1f * normal(rng)) - .004f * side * p, 2 * PI * uniform(rng));
 }
 
 static Pair balance_partons(const Event *ev) {
@@ -194,8 +192,9 @@ static int make_v_h(Rng *rng, const Shapes *shapes, Event *ev, int is_w) {
     ev->system_y = central_rapidity(rng, 1.2f, 3);
     int to_charged_leptons = chance(rng, is_w ? .254f : .09f), visible = chance(rng, is_w ? .90f : .77f);
     if (to_charged_leptons && !(is_w && chance(rng, .37f))) return 0;
-    float f = 2 * PI * uniform(rng), gap = normal(rng);
-    Pair higgs = {higgs_pt * cosf(f), higgs_pt * sinf(f)};
+    float f = 2 * PI * uniform(rng), gap = normal(rng), sine, cosine;
+    sincos_f(f, &sine, &cosine);
+    Pair higgs = {higgs_pt * cosine, higgs_pt * sine};
     Vec v = transverse_and_rapidity(ev->system_pt - higgs.x, -higgs.y, ev->system_y - .5f * gap, m);
     float y = ev->system_y + .5f * gap;
     if (to_charged_leptons)
@@ -223,9 +222,11 @@ static int make_h(Rng *rng, const Shapes *shapes, Event *ev) {
 static inline float w_cosine(Rng *rng, float longitudinal, float helicity) {
     if (chance(rng, longitudinal)) {
         /* density 3/4 (1 - c^2): c^3 - 3 c + 4 u - 2 = 0 */
-        return 2 * cosf((acosf(1 - 2 * uniform(rng)) + 4 * PI) / 3);
+        float u = uniform(rng), s, c;
+        sincos_f((atan2_f(2 * sqrt_f(u * (1 - u)), 1 - 2 * u) + 4 * PI) / 3, &s, &c);
+        return 2 * c;
     }
-    return helicity * (2 * cbrtf(uniform(rng)) - 1);
+    return helicity * (2 * cbrt_f(uniform(rng)) - 1);
 }
 
 /* A particle of mass m known in the rest frame of its parent, which is known in the lab. Decay angles are about
@@ -287,38 +288,41 @@ static Nested decay_top(Rng *rng, Event *ev, Vec top) {
     Nested w = {.parent = top, .m = breit_wigner(rng, M_W, WIDTH_W, 60, 100), .parent_m = M_TOP};
     float p = momentum_in_decay(M_TOP, w.m, M_BOTTOM);
     Vec n = isotropic(rng);
-    w.p = scaled(n, p, sqrtf(p * p + w.m * w.m));
-    add_parton(ev, boost(scaled(opposite(n), p, sqrtf(p * p + M_BOTTOM * M_BOTTOM)), top, M_TOP));
+    w.p = scaled(n, p, sqrt_f(p * p + w.m * w.m));
+    add_parton(ev, boost(scaled(opposite(n), p, sqrt_f(p * p + M_BOTTOM * M_BOTTOM)), top, M_TOP));
     return w;
 }
 
+static inline float tanh_f(float x) { return 1 - 2 / (exp_f(2 * x) + 1); }
+
 /* Direction of a parent in the rest frame of a pair: t-channel exchange, c = tanh(k u) / tanh(k). */
 static inline float exchange_cosine(Rng *rng, float beta, float strength) {
-    float k = strength * atanhf(fminf(beta, .99f)) + 1e-3f;
-    return tanhf(k * uniform_in(rng, -1, 1)) / tanhf(k);
+    float b = min_f(beta, .99f), k = .5f * strength * log_f((1 + b) / (1 - b)) + 1e-3f;
+    return tanh_f(k * uniform_in(rng, -1, 1)) / tanh_f(k);
 }
 
 /* A pair of masses m1, m2 with invariant mass m, recoiling along x. */
 static void make_pair(Rng *rng, Event *ev, float m, float m1, float m2, float strength, Nested *first, Nested *second) {
-    float p = momentum_in_decay(m, m1, m2), beta = p / sqrtf(p * p + m1 * m1);
+    float p = momentum_in_decay(m, m1, m2), beta = p / sqrt_f(p * p + m1 * m1);
     Vec n = direction_about((Vec){0, 0, 1, 1}, exchange_cosine(rng, beta, strength), 2 * PI * uniform(rng));
     Vec pair = transverse_and_rapidity(ev->system_pt, 0, ev->system_y, m);
-    *first = (Nested){scaled(n, p, sqrtf(p * p + m1 * m1)), pair, m1, m};
-    *second = (Nested){scaled(opposite(n), p, sqrtf(p * p + m2 * m2)), pair, m2, m};
+    *first = (Nested){scaled(n, p, sqrt_f(p * p + m1 * m1)), pair, m1, m};
+    *second = (Nested){scaled(opposite(n), p, sqrt_f(p * p + m2 * m2)), pair, m2, m};
 }
 
 static inline Vec in_lab(const Nested *particle) { return boost(particle->p, particle->parent, particle->parent_m); }
 
 static int make_single_top(Rng *rng, const Shapes *shapes, Event *ev) {
-    float p = draw(rng, &shapes->single_top_pt), f = 2 * PI * uniform(rng);
+    float p = draw(rng, &shapes->single_top_pt), sine, cosine;
+    sincos_turn_f(uniform(rng), &sine, &cosine);
     ev->system_pt = draw(rng, &shapes->soft_pt);
     ev->system_y = central_rapidity(rng, 1.3f, 3);
-    Vec top = transverse_and_rapidity(p * cosf(f), p * sinf(f), ev->system_y, M_TOP);
+    Vec top = transverse_and_rapidity(p * cosine, p * sine, ev->system_y, M_TOP);
     Nested w = decay_top(rng, ev, top);
     if (!w_to_lepton(rng, ev, &w, TOP_LONGITUDINAL, -1)) return 0;
     float qx = ev->system_pt - top.x, qy = -top.y;
     float eta_q = sign(rng) * (2.5f + normal(rng));
-    add_parton(ev, from_pt_eta_phi(sqrtf(qx * qx + qy * qy), eta_q, atan2f(qy, qx)));
+    add_parton(ev, from_pt_eta_phi(sqrt_f(qx * qx + qy * qy), eta_q, atan2_f(qy, qx)));
     return measure_pair(rng, ev, 1, 8, &TT_RADIATION);
 }
 
@@ -349,7 +353,7 @@ static int make_diboson(Rng *rng, const Shapes *shapes, Event *ev, int is_fake) 
     int kind = is_fake ? u > FAKE_WW : (u > REAL_WW) + (u > REAL_WZ);
     float m1 = breit_wigner(rng, kind == 2 ? M_Z : M_W, 2.2f, 60, 110);
     float m2 = breit_wigner(rng, kind ? M_Z : M_W, 2.2f, 60, 110);
-    float m = fmaxf(THRESHOLD[kind] + draw(rng, &shapes->vv_mass[kind]), m1 + m2 + .5f);
+    float m = max_f(THRESHOLD[kind] + draw(rng, &shapes->vv_mass[kind]), m1 + m2 + .5f);
     ev->system_pt = draw(rng, &shapes->vv_pt[kind]);
     ev->system_y = central_rapidity(rng, 2.0f, 3.5f);
     Nested v1, v2;

@@ -19,7 +19,7 @@ static inline int draw_n_jets(Rng *rng, float pt) {
 static inline float draw_jet_eta(Rng *rng, float y, float width) {
     float h;
     do h = .5f * y + width * normal(rng);
-    while (fabsf(h) > 4.8f);
+    while (abs_f(h) > 4.8f);
     return h;
 }
 
@@ -28,17 +28,19 @@ static inline float threshold_at(float eta) { return calibrated(RAW_THRESHOLD, e
 
 static inline void emit(Event *ev, float p, float h, float f, Pair *balance) {
     add_jet(ev, p, uncalibrated(p, h), h, f);
-    balance->x += p * cosf(f);
-    balance->y += p * sinf(f);
+    float s, c;
+    sincos_f(f, &s, &c);
+    balance->x += p * c;
+    balance->y += p * s;
 }
 
 /* The leading jet takes what the system and the softer jets leave to balance. */
 static void emit_leading(Rng *rng, Event *ev, float width, Pair *balance) {
-    float bx = -ev->system_pt - balance->x, by = -balance->y, b = sqrtf(bx * bx + by * by);
+    float bx = -ev->system_pt - balance->x, by = -balance->y, b = sqrt_f(bx * bx + by * by);
     float h = draw_jet_eta(rng, ev->system_y, width * AT(LEAD_ETA_WIDTH, b)), threshold = threshold_at(h);
     float z = normal(rng), p = b * (AT(LEAD_MEDIAN, b) + z * (z < 0 ? AT(LEAD_BELOW, b) : AT(LEAD_ABOVE, b)));
     if (b < 18 || p < threshold) p = threshold + exponential(rng, 7);
-    emit(ev, p, h, atan2f(by, bx) + sign(rng) * exponential(rng, AT(LEAD_ANGLE, b)), balance);
+    emit(ev, p, h, atan2_f(by, bx) + sign(rng) * exponential(rng, AT(LEAD_ANGLE, b)), balance);
 }
 
 static void emit_softer(Rng *rng, Event *ev, float excess, float width, Pair *balance) {
@@ -62,14 +64,16 @@ static void recoil(Rng *rng, Event *ev, const Radiation *radiation) {
     Pair jets = {0, 0}, raw = {0, 0}, generated = {0, 0}, measured = {0, 0};
     float width = radiation->softer_width, scale = ev->system_pt;
     int n = draw_n_jets(rng, ev->system_pt);
-    int extra = poisson(rng, radiation->extra_jets + radiation->extra_high * fminf(scale, 300) / 100);
+    int extra = poisson(rng, radiation->extra_jets + radiation->extra_high * min_f(scale, 300) / 100);
     for (int i = 0; i < extra; i++) emit_softer(rng, ev, radiation->extra_excess, width, &jets);
     for (int i = 2; i < n; i++) emit_softer(rng, ev, EXTRA_EXCESS, width, &jets);
     if (n > 1) emit_softer(rng, ev, AT(SECOND_EXCESS, scale), width, &jets);
     if (n > 0) emit_leading(rng, ev, radiation->lead_width, &jets);
     for (int i = 0; i < ev->n_jets; i++) {
-        raw.x += ev->jets[i].raw * cosf(ev->jets[i].phi);
-        raw.y += ev->jets[i].raw * sinf(ev->jets[i].phi);
+        float s, c;
+        sincos_f(ev->jets[i].phi, &s, &c);
+        raw.x += ev->jets[i].raw * c;
+        raw.y += ev->jets[i].raw * s;
     }
     Pair partons = {0, 0};
     for (int i = 0; i < ev->n_partons; i++) {
@@ -79,7 +83,7 @@ static void recoil(Rng *rng, Event *ev, const Radiation *radiation) {
     measure_partons(rng, ev, &generated, &measured);
     int soft = n + extra < 3 ? n + extra : 3;
     float noise = radiation->noise * (soft ? SOFT_NOISE[soft] : AT(SOFT_NOISE_0_JETS, ev->system_pt));
-    noise *= expf(NOISE_SPREAD * (normal(rng) - NOISE_SPREAD)); /* keeps its mean square */
+    noise *= exp_f(NOISE_SPREAD * (normal(rng) - NOISE_SPREAD)); /* keeps its mean square */
     float c = SOFT_RESPONSE[soft];
     ev->recoil.x = raw.x + measured.x - c * (ev->system_pt + jets.x - partons.x + generated.x) + noise * normal(rng);
     ev->recoil.y = raw.y + measured.y - c * (jets.y - partons.y + generated.y) + noise * normal(rng);

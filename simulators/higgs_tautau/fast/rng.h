@@ -2,10 +2,15 @@
 #ifndef FAST_RNG_H
 #define FAST_RNG_H
 
-#include <math.h>
 #include <stdint.h>
 
-#define PI 3.14159265358979f
+#include "../kernel/vectormath.h"
+
+#define PI PI_F
+
+static inline float min_f(float a, float b) { return a < b ? a : b; }
+
+static inline float max_f(float a, float b) { return a > b ? a : b; }
 
 typedef struct {
     uint64_t s[4];
@@ -35,22 +40,23 @@ static inline int chance(Rng *rng, float p) { return uniform(rng) < p; }
 
 static inline float sign(Rng *rng) { return next_word(rng) >> 63 ? 1.f : -1.f; }
 
-static inline float exponential(Rng *rng, float mean) { return -mean * logf(uniform(rng)); }
+static inline float exponential(Rng *rng, float mean) { return -mean * log_f(uniform(rng)); }
 
 static inline float normal(Rng *rng) {
     if (rng->has_spare) {
         rng->has_spare = 0;
         return rng->spare;
     }
-    float r = sqrtf(-2 * logf(uniform(rng))), phi = 2 * PI * uniform(rng);
-    rng->spare = r * sinf(phi);
+    float r = sqrt_f(-2 * log_f(uniform(rng))), s, c;
+    sincos_turn_f(uniform(rng), &s, &c);
+    rng->spare = r * s;
     rng->has_spare = 1;
-    return r * cosf(phi);
+    return r * c;
 }
 
 /* Number of successes of a Poisson process; mean of order one. */
 static inline int poisson(Rng *rng, float mean) {
-    float product = uniform(rng), limit = expf(-mean);
+    float product = uniform(rng), limit = exp_f(-mean);
     int n = 0;
     while (product > limit) {
         product *= uniform(rng);

@@ -20,6 +20,9 @@
 #define WIDTH_W 2.085f
 #define M_H 125.f
 #define M_TOP 172.5f
+#define Z_MIN_MASS 50.f
+#define Z_MAX_MASS 150.f
+#define Z_MAX_RAPIDITY 2.65f
 #define Z_POLARISATION 0.147f /* of the tau- in Z decays */
 
 /* ---- piecewise-linear functions ---- */
@@ -28,11 +31,14 @@ typedef struct {
     float x, y;
 } Point;
 
+/* Without branches, so that loops of it can be vectorised. */
 static inline float interpolate(const Point *p, int n, float x) {
-    if (x <= p[0].x) return p[0].y;
-    for (int i = 1; i < n; i++)
-        if (x < p[i].x) return p[i - 1].y + (p[i].y - p[i - 1].y) * (x - p[i - 1].x) / (p[i].x - p[i - 1].x);
-    return p[n - 1].y;
+    float y = p[0].y;
+    for (int i = 1; i < n; i++) {
+        float slope = (p[i].y - p[i - 1].y) / (p[i].x - p[i - 1].x);
+        y += slope * (min_f(max_f(x, p[i - 1].x), p[i].x) - p[i - 1].x);
+    }
+    return y;
 }
 #define AT(points, x) interpolate(points, COUNT(points), x)
 
@@ -45,21 +51,31 @@ typedef struct {
     float value[N_QUANTILE_NODES + 2]; /* on equidistant nodes of sqrt(-log(1 - probability)) */
 } Quantiles;
 
+/* Logarithm of -log(1 - probability). */
+static inline float weibull(float probability) { return log_f(-log_f(1 - probability)); }
+
 static void fill_quantiles(Quantiles *q, const Point *p, int n) {
+    int i = 1;
     for (int node = 0; node <= N_QUANTILE_NODES + 1; node++) {
-        double root = (node + 1e-3) * MAX_ROOT_T / N_QUANTILE_NODES, w = log(root * root);
-        int i = 1;
-        while (i < n - 1 && w > log(-log1p(-p[i].x))) i++;
-        double w0 = log(-log1p(-p[i - 1].x)), w1 = log(-log1p(-p[i].x));
-        q->value[node] = (float)exp(log(p[i - 1].y) + log(p[i].y / p[i - 1].y) * (w - w0) / (w1 - w0));
+        float root = ((float)node + 1e-3f) * (MAX_ROOT_T / N_QUANTILE_NODES), w = log_f(root * root);
+        while (i < n - 1 && w > weibull(p[i].x)) i++;
+        float w0 = weibull(p[i - 1].x), w1 = weibull(p[i].x);
+        q->value[node] = exp_f(log_f(p[i - 1].y) + log_f(p[i].y / p[i - 1].y) * (w - w0) / (w1 - w0));
     }
 }
 
-static inline float draw(Rng *rng, const Quantiles *q) {
-    float u = fminf(sqrtf(-logf(uniform(rng))), MAX_ROOT_T * 0.9999f) * (N_QUANTILE_NODES / MAX_ROOT_T);
-    int i = (int)u;
-    return q->value[i] + (u - (float)i) * (q->value[i + 1] - q->value[i]);
+/* Place among the nodes for a uniform number. */
+static inline float place_among_nodes(float u) {
+    return min_f(sqrt_f(-log_f(u)), MAX_ROOT_T * 0.9999f) * (N_QUANTILE_NODES / MAX_ROOT_T);
 }
+
+/* Linear between neighbours. */
+static inline float look_up(const float *table, float place) {
+    int i = (int)place;
+    return table[i] + (place - (float)i) * (table[i + 1] - table[i]);
+}
+
+static inline float draw(Rng *rng, const Quantiles *q) { return look_up(q->value, place_among_nodes(uniform(rng))); }
 
 /* Transverse momenta of the recoiling system, GeV. */
 static const Point Z_PT[] = {{.01f, .90f}, {.05f, 2.16f}, {.10f, 3.27f}, {.25f, 6.3f},  {.50f, 13.2f},

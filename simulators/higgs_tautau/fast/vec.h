@@ -2,8 +2,6 @@
 #ifndef FAST_VEC_H
 #define FAST_VEC_H
 
-#include <math.h>
-
 #include "rng.h"
 
 typedef struct {
@@ -14,17 +12,19 @@ static inline Vec add(Vec a, Vec b) { return (Vec){a.x + b.x, a.y + b.y, a.z + b
 
 static inline float pt2(Vec p) { return p.x * p.x + p.y * p.y; }
 
-static inline float pt(Vec p) { return sqrtf(pt2(p)); }
+static inline float pt(Vec p) { return sqrt_f(pt2(p)); }
 
-static inline float eta(Vec p) { return asinhf(p.z / (pt(p) + 1e-6f)); }
+static inline float eta(Vec p) { return asinh_f(p.z / (pt(p) + 1e-6f)); }
 
-static inline float phi(Vec p) { return atan2f(p.y, p.x); }
+static inline float phi(Vec p) { return atan2_f(p.y, p.x); }
 
 static inline Vec from_pt_eta_phi(float pt, float eta, float phi) {
-    return (Vec){pt * cosf(phi), pt * sinf(phi), pt * sinhf(eta), pt * coshf(eta)};
+    float s, c, up = exp_f(eta), down = 1 / up;
+    sincos_f(phi, &s, &c);
+    return (Vec){pt * c, pt * s, 0.5f * pt * (up - down), 0.5f * pt * (up + down)};
 }
 
-static inline float wrap(float phi) { return phi - 2 * PI * rintf(phi / (2 * PI)); }
+static inline float wrap(float phi) { return phi - 2 * PI * round_f(phi / (2 * PI)); }
 
 static inline float delta_r2(float eta1, float phi1, float eta2, float phi2) {
     float deta = eta1 - eta2, dphi = wrap(phi1 - phi2);
@@ -39,23 +39,25 @@ static inline Vec boost(Vec p, Vec parent, float m) {
 }
 
 static inline Vec transverse_and_rapidity(float x, float y, float rapidity, float m) {
-    float mt = sqrtf(m * m + x * x + y * y), up = expf(rapidity), down = 1 / up;
+    float mt = sqrt_f(m * m + x * x + y * y), up = exp_f(rapidity), down = 1 / up;
     return (Vec){x, y, 0.5f * mt * (up - down), 0.5f * mt * (up + down)};
 }
 
 /* Unit vector at cosine c and azimuth f about the axis n (a unit vector). */
 static inline Vec direction_about(Vec n, float c, float f) {
-    float s = sqrtf(fmaxf(0, 1 - c * c)), nt2 = n.x * n.x + n.y * n.y;
-    float cf = s * cosf(f), sf = s * sinf(f);
+    float s = sqrt_f(max_f(0, 1 - c * c)), nt2 = n.x * n.x + n.y * n.y, cf, sf;
+    sincos_f(f, &sf, &cf);
+    cf *= s;
+    sf *= s;
     if (nt2 < 1e-10f) return (Vec){cf, n.z > 0 ? sf : -sf, n.z > 0 ? c : -c, 1};
-    float nt = sqrtf(nt2), ux = -n.y / nt, uy = n.x / nt; /* u in the transverse plane, v = n x u */
+    float nt = sqrt_f(nt2), ux = -n.y / nt, uy = n.x / nt; /* u in the transverse plane, v = n x u */
     return (Vec){c * n.x + cf * ux - sf * n.z * uy, c * n.y + cf * uy + sf * n.z * ux, c * n.z + sf * nt, 1};
 }
 
 static inline Vec scaled(Vec n, float p, float e) { return (Vec){p * n.x, p * n.y, p * n.z, e}; }
 
 static inline Vec unit(Vec p) {
-    float q = sqrtf(p.x * p.x + p.y * p.y + p.z * p.z);
+    float q = sqrt_f(p.x * p.x + p.y * p.y + p.z * p.z);
     return (Vec){p.x / q, p.y / q, p.z / q, 1};
 }
 
@@ -67,7 +69,7 @@ static inline Vec isotropic(Rng *rng) {
 
 static inline float momentum_in_decay(float m, float m1, float m2) {
     float a = m * m - (m1 + m2) * (m1 + m2), b = m * m - (m1 - m2) * (m1 - m2);
-    return a > 0 ? sqrtf(a * b) / (2 * m) : 0;
+    return a > 0 ? sqrt_f(a * b) / (2 * m) : 0;
 }
 
 #endif

@@ -575,17 +575,18 @@ static int64_t count_nonfinite(const float *column, int64_t n) {
     return bad;
 }
 
-/* Next rows that survive, at most a block; returns how many and moves *row behind the last one looked at. */
-static int next_rows(const Shift *shift, const Columns *in, int64_t *row, int64_t end, int64_t *rows) {
+/* Next rows that survive, at most a block; returns how many and moves *place behind the last one looked at. */
+static int next_rows(const Shift *shift, const Columns *in, int64_t *place, int64_t end, int64_t *rows) {
     const float *lep_pt = in->data, *had_pt = in->data + HAD_PT * in->stride, *had_eta = in->data + HAD_ETA * in->stride;
     float tes_f = (float)shift->tes;
     int n = 0;
-    int64_t i = *row;
+    int64_t i = *place;
     for (; i < end && n < BLOCK; i++) {
-        rows[n] = i;
-        n += !shift->select || survives(shift->mode, tes_f, shift->tes, lep_pt[i], had_pt[i], had_eta[i]);
+        int64_t row = in->order ? in->order[i] : i;
+        rows[n] = row;
+        n += !shift->select || survives(shift->mode, tes_f, shift->tes, lep_pt[row], had_pt[row], had_eta[row]);
     }
-    *row = i;
+    *place = i;
     return n;
 }
 

@@ -48,6 +48,7 @@ typedef struct {
     int64_t stride;
     const double *noise; /* (2, n) unit noise, or NULL */
     int64_t noise_stride;
+    const int32_t *order; /* event at each place, or NULL if they come as they are */
 } Columns;
 
 typedef struct {

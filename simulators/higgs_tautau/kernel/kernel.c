@@ -2,11 +2,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include "interface.h"
+#include "processor.h"
 #include "random.h"
 #include "vectormath.h"
 
@@ -14,37 +11,17 @@
 
 static const Implementation *chosen;
 
-#if defined(__x86_64__)
-/* Asked of the processor itself: __builtin_cpu_supports answers no to everything with some compilers. */
-static int has(unsigned ebx_bits, unsigned saved_state) {
-    unsigned eax, ebx, ecx, edx, state, high;
-    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE))
-        return 0;
-    __asm__("xgetbv" : "=a"(state), "=d"(high) : "c"(0)); /* registers that the operating system saves */
-    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
-        return 0;
-    return (ebx & ebx_bits) == ebx_bits && (state & saved_state) == saved_state;
-}
-
-enum { SAVES_AVX = 0x6, SAVES_AVX512 = 0xe6 };
-static const unsigned AVX2_BITS = bit_AVX2 | bit_BMI2;
-static const unsigned AVX512_BITS = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL | bit_BMI2;
-#endif
-
 /* Use an instruction set by name, "base", "avx2" or "avx512"; 0 if this machine has it. */
 int fu_use(const char *name) {
-    const Implementation *found = NULL;
-    if (strcmp(name, "base") == 0)
-        found = &implementation_base;
-#if defined(__x86_64__)
-    if (strcmp(name, "avx2") == 0 && has(AVX2_BITS, SAVES_AVX))
-        found = &implementation_avx2;
-    if (strcmp(name, "avx512") == 0 && has(AVX512_BITS, SAVES_AVX512))
-        found = &implementation_avx512;
-#endif
-    if (!found)
+    if (!has_instruction_set(name))
         return -1;
-    chosen = found;
+    chosen = &implementation_base;
+#if defined(__x86_64__)
+    if (strcmp(name, "avx2") == 0)
+        chosen = &implementation_avx2;
+    if (strcmp(name, "avx512") == 0)
+        chosen = &implementation_avx512;
+#endif
     return 0;
 }
 
@@ -160,6 +137,12 @@ void fu_label(const uint64_t key[2], const int64_t *counts, int64_t n_processes,
             before[p] += here;
         }
     }
+}
+
+/* Which event each slot holds, if the events of each process lie in sequence: `next` is the first of each. */
+void fu_order(const uint8_t *labels, int64_t n_slots, int64_t *next, int32_t *order) {
+    for (int64_t i = 0; i < n_slots; i++)
+        order[i] = (int32_t)next[labels[i]]++;
 }
 
 /* Fill the gap at the end of each segment with events from the end of the last ones, for columns first to last - 1;

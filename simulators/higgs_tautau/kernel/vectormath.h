@@ -96,6 +96,15 @@ static inline float log_f(float x) {
     return p + (float)exponent * 0.693147181f;
 }
 
+/* Cube root of a positive number, 3e-7 relative. */
+static inline float cbrt_f(float x) { return exp_f(log_f(x) * 0.333333333f); }
+
+/* Inverse hyperbolic sine, 4e-7 absolute. */
+static inline float asinh_f(float x) {
+    float a = abs_f(x), y = log_f(a + sqrt_f(a * a + 1.0f));
+    return x < 0.0f ? -y : y;
+}
+
 static inline void sincos_d(double x, double *sine, double *cosine) {
     double q = round_d(x * 0.63661977236758134308);
     double r = (x - q * 1.5707963267341256) - q * 6.0771005065061922e-11;

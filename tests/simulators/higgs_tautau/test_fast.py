@@ -1,9 +1,12 @@
 """The fast generator: streams, tau decays, balance, selection."""
 
+import contextlib
+
 import numpy as np
 import pytest
-from fairuniverse.simulators.higgs_tautau.fast import BLOCK_EVENTS, generate_block, generate_records
-from fairuniverse.simulators.higgs_tautau.fast.blocks import sample_tau_pairs
+from fairuniverse.simulators.higgs_tautau.compiled import INSTRUCTION_SETS
+from fairuniverse.simulators.higgs_tautau.fast import BLOCK_EVENTS, blocks, generate_block, generate_records
+from fairuniverse.simulators.higgs_tautau.fast.blocks import sample_tau_pairs, use
 from fairuniverse.simulators.higgs_tautau.systematics import nominal_features
 from fairuniverse.simulators.higgs_tautau.world import PROCESS_NAMES
 
@@ -58,6 +61,21 @@ class TestStreams:
         assert one.tobytes() == three.tobytes()
         assert np.array_equal(one[:, BLOCK_EVENTS:-300], generate_block("ztautau", 700, seed=5, block=1))
         assert np.array_equal(one[:, -300:], generate_block("htautau", 300, seed=5))
+
+    @pytest.mark.parametrize("process", PROCESS_NAMES)
+    def test_instruction_sets(self, process):
+        """Every instruction set of this machine gives the same bytes; an unknown one is refused."""
+        found = []
+        try:
+            for name in INSTRUCTION_SETS:
+                with contextlib.suppress(InvalidDataError):
+                    use(name)
+                    found.append(generate_block(process, 3000, seed=8).tobytes())
+            with pytest.raises(InvalidDataError, match="no instruction set 'sse9'"):
+                use("sse9")
+        finally:
+            blocks._library.cache_clear()
+        assert len(set(found)) == 1
 
     def test_progress_counts_every_event(self):
         """The progress calls add up to the events asked for."""

@@ -1,0 +1,3 @@
+/* Any machine. */
+#define IMPLEMENTATION fast_base
+#include "candidates.h"
