@@ -109,8 +109,9 @@ class _Workspace:
 
     def arrange(self, labels: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.int32]:
         """Column of the event of each slot: the next of its process, which begin at `starts`."""
+        following = starts.copy()  # the kernel counts up in it
         compiled.library().fu_order(
-            labels.ctypes.data, len(labels), starts.copy().ctypes.data, self._order.ctypes.data
+            labels.ctypes.data, len(labels), following.ctypes.data, self._order.ctypes.data
         )
         return self._order
 

@@ -1,8 +1,8 @@
 """Where the events of a pseudo-experiment go: in an order that says nothing about their process.
 
 Every drawn event has a slot; slots are given to processes at random, each arrangement with the same
-probability. Threads take fixed segments of slots and write the survivors to the start of each; the gaps are then
-filled from the end. So the result does not depend on the number of threads.
+probability. Threads take fixed segments of slots and write the survivors to the start of each; the gaps are
+then filled from the end. So the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
