@@ -84,7 +84,8 @@ static inline int measure_tau(Rng *rng, Event *ev, float busy) {
     if (abs_f(eta(ev->tau)) > TAU_ETA || !merge_into_tau(ev)) return 0;
     float p = pt(ev->tau), h = eta(ev->tau);
     if (!chance(rng, tau_efficiency(ev->prongs == 1, h))) return 0;
-    ev->tau_extra = exponential(rng, UNDERLYING_EVENT) + (busy > 0 ? exponential(rng, busy) : 0);
+    ev->tau_extra = exponential(rng, UNDERLYING_EVENT);
+    if (busy > 0) ev->tau_extra += exponential(rng, busy);
     ev->tau_raw = measured_tau(p, normal(rng), ev->tau_extra);
     point_tau(rng, ev, h, phi(ev->tau));
     return ev->tau_raw > RAW_THRESHOLD;

@@ -127,7 +127,8 @@ static inline Vec scattered_quark(Rng *rng, float side) {
         u = uniform(rng);
         p = 54 * sqrt_f(u / (1 - u));
     } while (p > 20 && uniform(rng) > exp_f(-p / 250));
-    return from_pt_eta_phi(p, side * abs_f(2.6f + 1.1f * normal(rng)) - .004f * side * p, 2 * PI * uniform(rng));
+    float h = side * abs_f(2.6f + 1.1f * normal(rng)) - .004f * side * p;
+    return from_pt_eta_phi(p, h, 2 * PI * uniform(rng));
 }
 
 static Pair balance_partons(const Event *ev) {
@@ -152,8 +153,10 @@ static int make_vbf_h(Rng *rng, const Shapes *shapes, Event *ev) {
 static int make_tt_h(Rng *rng, const Shapes *shapes, Event *ev) {
     ev->system_pt = draw(rng, &shapes->tt_pt);
     ev->system_y = central_rapidity(rng, 1, 2.6f);
-    for (int i = 0; i < 5; i++)
-        add_parton(ev, from_pt_eta_phi(20 + exponential(rng, 40), ev->system_y + normal(rng), 2 * PI * uniform(rng)));
+    for (int i = 0; i < 5; i++) {
+        float p = 20 + exponential(rng, 40), h = ev->system_y + normal(rng);
+        add_parton(ev, from_pt_eta_phi(p, h, 2 * PI * uniform(rng)));
+    }
     return finish_h(rng, shapes, ev, balance_partons(ev), ev->system_y, &TT_RADIATION);
 }
 
@@ -241,7 +244,8 @@ static inline Vec to_lab(Vec p, const Nested *frame) {
 }
 
 static inline Vec decay_direction(Rng *rng, const Nested *w, float longitudinal, float helicity) {
-    return direction_about(unit(w->p), w_cosine(rng, longitudinal, helicity), 2 * PI * uniform(rng));
+    float c = w_cosine(rng, longitudinal, helicity);
+    return direction_about(unit(w->p), c, 2 * PI * uniform(rng));
 }
 
 /* W to a lepton that is measured: directly, or through a tau (B = 0.216 and 0.038); 0 if it is too soft. */
@@ -274,7 +278,10 @@ static int measure_pair(Rng *rng, Event *ev, int is_fake, int n_max, const Radia
     if (!is_fake && !measure_tau(rng, ev, radiation->busy)) return 0;
     if (!is_fake && !is_separated(ev)) return 0;
     recoil(rng, ev, radiation);
-    if (is_fake && uniform(rng) * (float)n_max > (float)promote_jet(rng, ev)) return 0;
+    if (is_fake) {
+        float u = uniform(rng) * (float)n_max;
+        if (u > (float)promote_jet(rng, ev)) return 0;
+    }
     return is_separated(ev);
 }
 
@@ -304,7 +311,8 @@ static inline float exchange_cosine(Rng *rng, float beta, float strength) {
 /* A pair of masses m1, m2 with invariant mass m, recoiling along x. */
 static void make_pair(Rng *rng, Event *ev, float m, float m1, float m2, float strength, Nested *first, Nested *second) {
     float p = momentum_in_decay(m, m1, m2), beta = p / sqrt_f(p * p + m1 * m1);
-    Vec n = direction_about((Vec){0, 0, 1, 1}, exchange_cosine(rng, beta, strength), 2 * PI * uniform(rng));
+    float c = exchange_cosine(rng, beta, strength);
+    Vec n = direction_about((Vec){0, 0, 1, 1}, c, 2 * PI * uniform(rng));
     Vec pair = transverse_and_rapidity(ev->system_pt, 0, ev->system_y, m);
     *first = (Nested){scaled(n, p, sqrt_f(p * p + m1 * m1)), pair, m1, m};
     *second = (Nested){scaled(opposite(n), p, sqrt_f(p * p + m2 * m2)), pair, m2, m};
@@ -321,7 +329,7 @@ static int make_single_top(Rng *rng, const Shapes *shapes, Event *ev) {
     Nested w = decay_top(rng, ev, top);
     if (!w_to_lepton(rng, ev, &w, TOP_LONGITUDINAL, -1)) return 0;
     float qx = ev->system_pt - top.x, qy = -top.y;
-    float eta_q = sign(rng) * (2.5f + normal(rng));
+    float side = sign(rng), eta_q = side * (2.5f + normal(rng));
     add_parton(ev, from_pt_eta_phi(sqrt_f(qx * qx + qy * qy), eta_q, atan2_f(qy, qx)));
     return measure_pair(rng, ev, 1, 8, &TT_RADIATION);
 }

@@ -34,13 +34,19 @@ static inline void emit(Event *ev, float p, float h, float f, Pair *balance) {
     balance->y += p * s;
 }
 
+/* Angle between a jet and what it balances. */
+static inline float deflection(Rng *rng, float pt) {
+    float side = sign(rng);
+    return side * exponential(rng, AT(LEAD_ANGLE, pt));
+}
+
 /* The leading jet takes what the system and the softer jets leave to balance. */
 static void emit_leading(Rng *rng, Event *ev, float width, Pair *balance) {
     float bx = -ev->system_pt - balance->x, by = -balance->y, b = sqrt_f(bx * bx + by * by);
     float h = draw_jet_eta(rng, ev->system_y, width * AT(LEAD_ETA_WIDTH, b)), threshold = threshold_at(h);
     float z = normal(rng), p = b * (AT(LEAD_MEDIAN, b) + z * (z < 0 ? AT(LEAD_BELOW, b) : AT(LEAD_ABOVE, b)));
     if (b < 18 || p < threshold) p = threshold + exponential(rng, 7);
-    emit(ev, p, h, atan2_f(by, bx) + sign(rng) * exponential(rng, AT(LEAD_ANGLE, b)), balance);
+    emit(ev, p, h, atan2_f(by, bx) + deflection(rng, b), balance);
 }
 
 static void emit_softer(Rng *rng, Event *ev, float excess, float width, Pair *balance) {
@@ -53,7 +59,7 @@ static void emit_softer(Rng *rng, Event *ev, float excess, float width, Pair *ba
 static void emit_below_threshold(Rng *rng, Event *ev, const Radiation *radiation, int n_jets) {
     for (int n = poisson(rng, radiation->below); n > 0; n--) {
         float h = draw_jet_eta(rng, ev->system_y, 1.8f), raw = uniform_in(rng, RECORD_THRESHOLD, RAW_THRESHOLD);
-        float f = n_jets ? 2 * PI * uniform(rng) : PI + sign(rng) * exponential(rng, AT(LEAD_ANGLE, ev->system_pt));
+        float f = n_jets ? 2 * PI * uniform(rng) : PI + deflection(rng, ev->system_pt);
         add_jet(ev, calibrated(raw, h), raw, h, f);
     }
 }

@@ -31,6 +31,8 @@ static inline uint64_t next_word(Rng *rng) {
     return out;
 }
 
+/* Draws stand in statements of their own, as compilers evaluate arguments and operands in different orders. */
+
 /* Uniform in the open interval (0, 1): its logarithm and its inverse are finite. */
 static inline float uniform(Rng *rng) { return ((float)(next_word(rng) >> 41) + 0.5f) * 0x1p-23f; }
 

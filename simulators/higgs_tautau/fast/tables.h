@@ -54,7 +54,7 @@ typedef struct {
 /* Logarithm of -log(1 - probability). */
 static inline float weibull(float probability) { return log_f(-log_f(1 - probability)); }
 
-static void fill_quantiles(Quantiles *q, const Point *p, int n) {
+static inline void fill_quantiles(Quantiles *q, const Point *p, int n) {
     int i = 1;
     for (int node = 0; node <= N_QUANTILE_NODES + 1; node++) {
         float root = ((float)node + 1e-3f) * (MAX_ROOT_T / N_QUANTILE_NODES), w = log_f(root * root);

@@ -67,7 +67,7 @@ typedef struct {
 
 enum { RHO, A1 };
 
-static void fill_mass_table(float *table, float pole, float width, float threshold) {
+static inline void fill_mass_table(float *table, float pole, float width, float threshold) {
     enum { STEPS = 4096 };
     double cumulative[STEPS + 1], dm = (M_TAU - threshold) / STEPS;
     cumulative[0] = 0;
@@ -82,7 +82,7 @@ static void fill_mass_table(float *table, float pole, float width, float thresho
     }
 }
 
-static void fill_tau_tables(TauTables *t) {
+static inline void fill_tau_tables(TauTables *t) {
     fill_mass_table(t->mass[RHO], M_RHO, WIDTH_RHO, 2 * M_PION);
     fill_mass_table(t->mass[A1], M_A1, WIDTH_A1, 0.8f);
 }

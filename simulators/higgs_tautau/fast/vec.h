@@ -64,7 +64,8 @@ static inline Vec unit(Vec p) {
 static inline Vec opposite(Vec n) { return (Vec){-n.x, -n.y, -n.z, n.e}; }
 
 static inline Vec isotropic(Rng *rng) {
-    return direction_about((Vec){0, 0, 1, 1}, uniform_in(rng, -1, 1), 2 * PI * uniform(rng));
+    float c = uniform_in(rng, -1, 1);
+    return direction_about((Vec){0, 0, 1, 1}, c, 2 * PI * uniform(rng));
 }
 
 static inline float momentum_in_decay(float m, float m1, float m2) {

@@ -40,10 +40,12 @@ static inline void sincos_reduced_f(float r, int32_t quarters, float *sine, floa
     float z = r * r;
     float s = r + r * z * (-0.16666664f + z * (0.008332725f + z * -0.00019582917f));
     float c = 1.0f - 0.5f * z + z * z * (0.041666664f + z * (-0.0013888279f + z * 2.4542947e-05f));
-    float a = quarters & 1 ? c : s;
-    float b = quarters & 1 ? s : c;
-    *sine = quarters & 2 ? -a : a;
-    *cosine = (quarters + 1) & 2 ? -b : b;
+    /* By masks: the quarter is as good as random, so that branches on it would be mispredicted. */
+    int32_t swapped = (bits_of_float(s) ^ bits_of_float(c)) & -(quarters & 1);
+    int32_t sine_sign = (int32_t)((uint32_t)(quarters & 2) << 30);
+    int32_t cosine_sign = (int32_t)((uint32_t)((quarters + 1) & 2) << 30);
+    *sine = float_of_bits(bits_of_float(s) ^ swapped ^ sine_sign);
+    *cosine = float_of_bits(bits_of_float(c) ^ swapped ^ cosine_sign);
 }
 
 static inline void sincos_f(float x, float *sine, float *cosine) {
