@@ -8,7 +8,7 @@ implementation per instruction set and picks the best that the machine has; all 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, byref, c_double, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
@@ -105,20 +105,29 @@ def library() -> ctypes.CDLL:
     Raises:
         MissingDependencyError: The library was not built with the package.
     """
-    path = Path(__file__).with_name("_kernel.so")
+    lib = load("_kernel.so", {**_SIGNATURES, "fu_use": (ctypes.c_char_p,)})
+    for name in _SIGNATURES:
+        getattr(lib, name).restype = c_int64
+    next(name for name in INSTRUCTION_SETS if lib.fu_use(name.encode()) == 0)
+    return lib
+
+
+def load(name: str, signatures: Mapping[str, Sequence[type]]) -> ctypes.CDLL:
+    """A shared library of this package, the argument types of its functions declared.
+
+    Raises:
+        MissingDependencyError: It was not built with the package, or from other sources.
+    """
+    path = Path(__file__).with_name(name)
     try:
         lib = ctypes.CDLL(str(path))
-    except OSError as error:
+        for function, arguments in signatures.items():
+            getattr(lib, function).argtypes = arguments
+    except (OSError, AttributeError) as error:
         raise MissingDependencyError(
-            f"the compiled kernel {path.name} cannot be loaded ({error}): reinstall fairuniverse; "
-            "an installation from source needs a C compiler"
+            f"the compiled library {name} cannot be used ({error}): reinstall fairuniverse (in a checkout: "
+            "`pip install -e .`); an installation from source needs a C compiler"
         ) from error
-    for name, arguments in _SIGNATURES.items():
-        function = getattr(lib, name)
-        function.argtypes = arguments
-        function.restype = c_int64
-    lib.fu_use.argtypes = (ctypes.c_char_p,)
-    next(name for name in INSTRUCTION_SETS if lib.fu_use(name.encode()) == 0)
     return lib
 
 

@@ -6,15 +6,14 @@ import ctypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairuniverse.errors import InvalidDataError, MissingDependencyError
+from fairuniverse.errors import InvalidDataError
 from fairuniverse.seeding import seed_sequence
 
-from ..compiled import INSTRUCTION_SETS
+from ..compiled import INSTRUCTION_SETS, load
 from ..schema import RECORD
 from ..world import PROCESS_NAMES
 
@@ -24,20 +23,13 @@ BLOCK_EVENTS = 50_000
 
 @cache
 def _library() -> ctypes.CDLL:
-    path = Path(__file__).parent.parent / "_fast.so"
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise MissingDependencyError(
-            f"the compiled generator {path.name} cannot be loaded ({error}): reinstall fairuniverse; "
-            "an installation from source needs a C compiler"
-        ) from error
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
-    library.generate_block.argtypes = [ctypes.c_int, integer, pointer, pointer, integer]
-    library.generate_block.restype = None
-    library.sample_tau_pairs.argtypes = [ctypes.c_int, ctypes.c_float, integer, pointer, pointer]
-    library.sample_tau_pairs.restype = None
-    library.fast_use.argtypes = [ctypes.c_char_p]
+    signatures = {
+        "generate_block": (ctypes.c_int, integer, pointer, pointer, integer),
+        "sample_tau_pairs": (ctypes.c_int, ctypes.c_float, integer, pointer, pointer),
+        "fast_use": (ctypes.c_char_p,),
+    }
+    library = load("_fast.so", signatures)
     next(name for name in INSTRUCTION_SETS if library.fast_use(name.encode()) == 0)
     return library
 
