@@ -76,9 +76,9 @@ def test_commands_stand_in_pipeline_order():
 def test_list_is_readable_by_machines():
     """List --json names what can be named."""
     names = json.loads(invoke("list", "--json"))
-    assert names["configurations"] == ["higgs-tautau", "quick"]
-    assert "higgs_tautau" in names["simulators"]
-    assert {"counting", "profile_likelihood"} <= set(names["baselines"])
+    assert names["configurations"] == ["counting", "gaussian-2d", "higgs-tautau", "inferno-toy", "quick"]
+    assert names["simulators"] == ["counting", "gaussian_2d", "higgs_tautau", "inferno_toy"]
+    assert {"counting", "exact_likelihood", "profile_likelihood"} <= set(names["baselines"])
 
 
 def test_simulated_tables_are_reproducible(tmp_path):
@@ -140,6 +140,20 @@ def test_shift_reproduces_the_public_package(root, tmp_path):
     assert ours["event_index"].tolist() == golden["event_index"].tolist()
     for name in golden:
         np.testing.assert_allclose(ours[name], golden[name], rtol=1e-4, atol=1.001e-3, err_msg=name)
+
+
+def test_a_world_without_modes_is_shifted(tmp_path):
+    """Shift has the options of the chosen world; a mode it does not have is refused."""
+    source, output = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    invoke("simulate", "--simulator", "inferno_toy", "--events", 200, "-o", source)
+    chosen = ("shift", source, output, "--simulator", "inferno_toy", "--r", 0.25, "--bkg-scale", 1.1)
+    assert "wrote 400 of 400 events" in invoke(*chosen)
+    before, after = (
+        pd.read_parquet(path).query("detailed_labels == 'background'") for path in (source, output)
+    )
+    np.testing.assert_allclose(after["x0"], before["x0"] + 0.25, atol=1e-6)
+    assert after["weights"].sum() == pytest.approx(1100)
+    assert "inferno_toy has no compat mode 'official'" in refuse(*chosen, "--compat", "official")
 
 
 def test_toys_keep_the_truth_apart(world, tmp_path):

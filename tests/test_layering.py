@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROWS = (
-    ("_version", "errors", "events", "nuisance", "seeding", "protocols", "results", "statistics"),
+    ("_version", "errors", "events", "nuisance", "seeding", "protocols", "results", "statistics", "worlds"),
     ("config", "pseudo_experiments", "tables", "training"),
     ("submission", "store", "isolation", "runner", "likelihood", "comparison", "reporting"),
     ("registry", "scaffold"),

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.nuisance import LogNormal, Normal, NuisanceParameter, complete, normalisation
+from fairuniverse.nuisance import LogNormal, Normal, NuisanceParameter, Uniform, complete, normalisation
 
 SCALE = NuisanceParameter("scale", Normal(1.0, 0.02), 1.0, (0.8, 1.2), "normalisation", ("a",))
 TOTAL = NuisanceParameter("total", Normal(1.0, 0.001), 1.0, (0.99, 1.01), "normalisation", ("a", "b"))
@@ -21,6 +21,32 @@ def test_normal_constraint_is_the_squared_pull(theta, pull):
     assert SCALE.prior.to_alpha(theta) == pytest.approx(pull)
     assert SCALE.constraint(theta) == pytest.approx(pull**2)
     assert SCALE.prior.from_alpha(pull) == pytest.approx(theta)
+
+
+def test_uniform_priors_constrain_nothing():
+    """Draws fill the range evenly, wherever the wider bounds are, and the constraint term is 0 everywhere."""
+    free = NuisanceParameter("free", Uniform(-1.0, 3.0), 0.0, (-5.0, 5.0), "shape")
+    rng = np.random.default_rng(5)
+    draws = [free.draw(rng=rng) for _ in range(2000)]
+    assert stats.kstest(draws, stats.uniform(-1.0, 4.0).cdf).pvalue > 1e-4  # its false-alarm rate
+    assert [free.constraint(theta) for theta in (-5.0, 1.0, 3.0)] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("prior", [Normal(1.0, 0.02), LogNormal(0.5, 0.8), Uniform(-1.0, 3.0)])
+def test_priors_know_their_pulls(prior):
+    """A value and its pull are each other's inverse, and the slope is the derivative of the value."""
+    for alpha in (-1.3, 0.0, 0.7):
+        theta = prior.from_alpha(alpha)
+        assert prior.to_alpha(theta) == pytest.approx(alpha)
+        difference = prior.from_alpha(alpha + 1e-6) - prior.from_alpha(alpha - 1e-6)
+        assert prior.slope(theta) == pytest.approx(difference / 2e-6)
+
+
+def test_the_pull_of_a_uniform_prior_is_in_standard_deviations():
+    """The centre has pull 0, and draws have standard deviation 1."""
+    prior = Uniform(-1.0, 3.0)
+    assert prior.to_alpha(1.0) == 0.0
+    assert prior.from_alpha(1.0) - 1.0 == pytest.approx(stats.uniform(-1.0, 4.0).std())
 
 
 def test_log_normal_pull():

@@ -80,6 +80,12 @@ def test_what_is_known_about_the_world(train):
     assert train.confidence_level == 0.68
 
 
+def test_the_world_itself_is_there(train):
+    """A method may simulate more, or ask a world that knows its densities."""
+    more = train.simulator.generate({"signal": 7}, seed=train.seed)
+    assert len(more) == 7
+
+
 def test_unlabelled_events_are_refused(tiny_benchmark):
     """A training set needs weights and processes."""
     benchmark = tiny_benchmark()

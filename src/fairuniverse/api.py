@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.registry import find_config, find_submission, make_simulator
+from fairuniverse.registry import find_config, find_submission, make_simulator, simulator_options
 from fairuniverse.seeding import Streams, generator
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def shift_table(
     nuisances: Mapping[str, float],
     *,
     simulator: str = "higgs_tautau",
-    compat: str = "posthoc",
+    compat: str | None = None,
     noise: Path | None = None,
     seed: int = 0,
     n_threads: int | None = None,
@@ -267,17 +267,20 @@ def shift_table(
         output: Where to write the shifted table.
         nuisances: Values of nuisance parameters; those left out are nominal.
         simulator: World the events belong to.
-        compat: Its ``systematics`` mode.
+        compat: Its ``systematics`` mode, if it has several; ``"posthoc"`` if not given.
         noise: File of unit noise, a row for each event of `source`, two columns.
         seed: Seed of the noise where no file is given.
         n_threads: Threads to use; the answer does not depend on it.
 
     Returns:
         Number of events before and after.
+
+    Raises:
+        InvalidConfigError: A mode for a world that has only one.
     """
     from fairuniverse.tables import Table, write_table
 
-    world = make_simulator(simulator, {"systematics": compat})
+    world = make_simulator(simulator, _systematics(simulator, compat))
     table = _read_primary(source, world)
     unit_noise = None if noise is None else _read_noise(noise, len(table.events))
     events, rows = world.shift_with_rows(
@@ -286,6 +289,15 @@ def shift_table(
     extra = {name: values[rows] for name, values in table.extra.items()}
     write_table(output, Table(events, extra), signal=_signals(world))
     return len(table.events), len(events)
+
+
+def _systematics(simulator: str, mode: str | None) -> dict[str, Any]:
+    """Option for the mode of a world's systematics, if it has several."""
+    if "systematics" in simulator_options(simulator):
+        return {"systematics": mode or "posthoc"}
+    if mode is not None:
+        raise InvalidConfigError(f"{simulator} has no compat mode {mode!r}, nor any other: leave it out")
+    return {}
 
 
 def write_toys(

@@ -115,10 +115,9 @@ class _ShiftCommand(click.Command):
 @click.option(
     "--compat",
     type=click.Choice(["official", "posthoc", "detector"]),
-    default="posthoc",
-    show_default=True,
-    help="official: value for value as the public code; posthoc: the same, made consistent; "
-    "detector: shifts before thresholds, for simulated events.",
+    default=None,
+    help="For higgs_tautau. official: value for value as the public code; posthoc (default): the same, made "
+    "consistent; detector: shifts before thresholds, for simulated events.",
 )
 @click.option("--noise", type=EXISTING, help="Unit noise per event (.npy or .parquet, two columns x and y).")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the noise.")
@@ -127,7 +126,7 @@ def shift(
     source: Path,
     output: Path,
     simulator: str,
-    compat: str,
+    compat: str | None,
     noise: Path | None,
     seed: int,
     threads: int | None,

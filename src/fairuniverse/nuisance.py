@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fairuniverse.errors import InvalidDataError
 class Normal:
     """Normal prior N(mean, sigma)."""
 
+    is_constraint: ClassVar[bool] = True
     mean: float
     sigma: float
 
@@ -28,11 +29,20 @@ class Normal:
         """Value at a pull of alpha prior standard deviations."""
         return self.mean + alpha * self.sigma
 
+    def slope(self, theta: float) -> float:
+        """Derivative of the value in its pull, at a value."""
+        return self.sigma
+
+    def draw(self, *, rng: np.random.Generator) -> float:
+        """One value."""
+        return self.from_alpha(float(rng.standard_normal()))
+
 
 @dataclass(frozen=True)
 class LogNormal:
     """Log-normal prior: ln(theta) ~ N(log_mean, log_sigma)."""
 
+    is_constraint: ClassVar[bool] = True
     log_mean: float
     log_sigma: float
 
@@ -44,8 +54,58 @@ class LogNormal:
         """Value whose logarithm is alpha standard deviations from the mean."""
         return math.exp(self.log_mean + alpha * self.log_sigma)
 
+    def slope(self, theta: float) -> float:
+        """Derivative of the value in its pull, at a value."""
+        return self.log_sigma * theta
 
-Prior = Normal | LogNormal
+    def draw(self, *, rng: np.random.Generator) -> float:
+        """One value."""
+        return self.from_alpha(float(rng.standard_normal()))
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """No knowledge: values are drawn between `low` and `high`, and nothing constrains a fit.
+
+    A nuisance parameter that only the data determine. Its bounds may be wider than the range of the draws, so
+    that fits have room at the ends. A pull is a distance from the centre in standard deviations.
+
+    >>> Uniform(-1.0, 1.0).from_alpha(0.0)
+    0.0
+    """
+
+    is_constraint: ClassVar[bool] = False
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> float:
+        """Centre of the range."""
+        return (self.low + self.high) / 2
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation, the length of the range over the root of 12."""
+        return (self.high - self.low) / math.sqrt(12)
+
+    def to_alpha(self, theta: float) -> float:
+        """Distance of a value from the centre, in standard deviations."""
+        return (theta - self.mean) / self.sigma
+
+    def from_alpha(self, alpha: float) -> float:
+        """Value at a distance of alpha standard deviations from the centre."""
+        return self.mean + alpha * self.sigma
+
+    def slope(self, theta: float) -> float:
+        """Derivative of the value in its pull, at a value."""
+        return self.sigma
+
+    def draw(self, *, rng: np.random.Generator) -> float:
+        """One value."""
+        return float(rng.uniform(self.low, self.high))
+
+
+Prior = Normal | LogNormal | Uniform
 Boundary = Literal["clip", "truncate"]
 
 
@@ -77,14 +137,14 @@ class NuisanceParameter:
     def draw(self, *, rng: np.random.Generator) -> float:
         """One value from the prior, within the bounds."""
         lower, upper = self.bounds
-        theta = self.prior.from_alpha(float(rng.standard_normal()))
+        theta = self.prior.draw(rng=rng)
         while self.boundary == "truncate" and not lower <= theta <= upper:
-            theta = self.prior.from_alpha(float(rng.standard_normal()))
+            theta = self.prior.draw(rng=rng)
         return min(max(theta, lower), upper)
 
     def constraint(self, theta: float) -> float:
-        """Constraint term to add to twice the negative log-likelihood: the squared pull."""
-        return self.prior.to_alpha(theta) ** 2
+        """Constraint term to add to twice the negative log-likelihood: the squared pull, 0 if uniform."""
+        return self.prior.to_alpha(theta) ** 2 if self.prior.is_constraint else 0.0
 
     def require_valid(self, theta: float) -> float:
         """Return theta unchanged.

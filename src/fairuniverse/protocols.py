@@ -153,6 +153,43 @@ class Simulator(Protocol):
         ...
 
 
+class Densities(Protocol):
+    """Exact probability densities of a world's processes, which a simulator offers as `densities`.
+
+    `fairuniverse.likelihood.DensityModel` makes of them the exact likelihood, its Fisher information and the
+    best classifier.
+    """
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """Processes with their expected yields."""
+        ...
+
+    @property
+    def nuisances(self) -> tuple[NuisanceParameter, ...]:
+        """All nuisance parameters."""
+        ...
+
+    def log_densities(self, x: NDArray[np.float64], nuisances: Mapping[str, float]) -> NDArray[np.float64]:
+        """Logarithm of each process' density, normalised to one, shape (n_processes, n_events).
+
+        Args:
+            x: Features of the events, shape (n_features, n_events).
+            nuisances: Value of every nuisance parameter.
+        """
+        ...
+
+    def scores(
+        self, x: NDArray[np.float64], nuisances: Mapping[str, float]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Derivative of `log_densities` in each shape nuisance, by name; arguments as there."""
+        ...
+
+    def quadrature(self, nuisances: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Nodes, shape (n_features, n_nodes), and weights of a rule that integrates over the features."""
+        ...
+
+
 @dataclass(frozen=True)
 class ScoreValue:
     """Value of one score.

@@ -11,6 +11,7 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module, resources
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,21 @@ def make_simulator(name: str, options: dict[str, Any]) -> Simulator:
         NotRegisteredError: No such name or path.
         InvalidConfigError: The simulator does not take these options.
     """
-    factory = _load_path(Path(name)) if _is_path(name) else _entry_point(SIMULATORS, name).load()
+    factory = _simulator_class(name)
     try:
         simulator: Simulator = factory(**options)
     except (TypeError, ValueError) as error:
         raise InvalidConfigError(f"simulator {name} with options {options}: {error}") from error
     return simulator
+
+
+def simulator_options(name: str) -> list[str]:
+    """Names of the options that a simulator takes.
+
+    Raises:
+        NotRegisteredError: No such name or path.
+    """
+    return list(signature(_simulator_class(name)).parameters)
 
 
 def find_submission(name: str | Path) -> Path:
@@ -74,6 +84,10 @@ def find_submission(name: str | Path) -> Path:
         return path
     module = import_module(_entry_point(BASELINES, str(name)).value)
     return Path(next(iter(module.__path__)))
+
+
+def _simulator_class(name: str) -> Any:
+    return _load_path(Path(name)) if _is_path(name) else _entry_point(SIMULATORS, name).load()
 
 
 def _entry_point(group: str, name: str) -> EntryPoint:

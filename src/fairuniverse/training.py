@@ -116,6 +116,11 @@ class TrainingSet:
         self.confidence_level = confidence_level
 
     @property
+    def simulator(self) -> Simulator:
+        """The world itself: simulate more of it, or use its exact `densities` where it has them."""
+        return self._simulator
+
+    @property
     def nuisances(self) -> tuple[NuisanceParameter, ...]:
         """Nuisance parameters that vary from toy to toy, with their priors and bounds."""
         return tuple(p for p in self._simulator.nuisances if p.name in self._nuisances)

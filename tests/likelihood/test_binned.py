@@ -115,7 +115,7 @@ def test_a_shape_nuisance_without_morphing_is_refused(counting_model):
 
 
 def test_a_log_normal_normalisation_is_refused(counting_model):
-    """A normalisation nuisance whose prior is not normal is refused."""
+    """A normalisation nuisance with a log-normal prior is refused."""
     scale = NuisanceParameter("scale", LogNormal(0.0, 0.1), 1.0, (0.0, 2.0), "normalisation", ("z",))
-    with pytest.raises(InvalidDataError, match="needs a Normal prior"):
+    with pytest.raises(InvalidDataError, match="needs a Normal or Uniform prior"):
         counting_model(nuisances=(scale,))

@@ -11,6 +11,7 @@
 """
 
 from fairuniverse.likelihood.binned import BinnedLikelihood, BinnedModel
+from fairuniverse.likelihood.densities import DensityLikelihood, DensityModel
 from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
 from fairuniverse.likelihood.interval import ProfileInterval, profile_interval
 from fairuniverse.likelihood.morphing import Axis, Code4pMorphing, Morphing, PolynomialMorphing
@@ -23,6 +24,8 @@ __all__ = [
     "BinnedLikelihood",
     "BinnedModel",
     "Code4pMorphing",
+    "DensityLikelihood",
+    "DensityModel",
     "FitResult",
     "Likelihood",
     "Morphing",

@@ -80,6 +80,11 @@ class BinnedModel:
         return self.templates.relative_error
 
     @cached_property
+    def constrained(self) -> NDArray[np.float64]:
+        """1 for parameters whose prior adds its squared pull, 0 for mu and free ones, (n_parameters,)."""
+        return np.array([0.0] + [float(p.prior.is_constraint) for p in self.nuisances])
+
+    @cached_property
     def _shape_index(self) -> NDArray[np.intp]:
         return np.array([i for i, p in enumerate(self.nuisances, 1) if p.kind == "shape"], dtype=np.intp)
 
@@ -133,8 +138,7 @@ class BinnedModel:
         expected, jacobian = self.expected_and_jacobian(x)
         expected = np.maximum(expected, _MIN_EXPECTED)
         variance = expected * (1 + expected * self.relative_error**2)
-        constraints = np.diag([0.0] + [1.0] * len(self.nuisances))
-        return (jacobian / variance) @ jacobian.T + constraints
+        return (jacobian / variance) @ jacobian.T + np.diag(self.constrained)
 
     def expected_sigma(self, mu: float = 1.0) -> float:
         """Expected standard error of mu at nominal pulls, from the Fisher information."""
@@ -203,15 +207,14 @@ class BinnedLikelihood:
         scaled = gamma * expected
         pulls = _ratio(gamma - 1, self.model.relative_error)
         poisson = 2 * float(scaled.sum() - self.data @ np.log(scaled))
-        return poisson + self._saturated + float(pulls @ pulls) + float(x[1:] @ x[1:])
+        return poisson + self._saturated + float(pulls @ pulls) + float(self.model.constrained @ x**2)
 
     def gradient(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivatives of `twice_nll`, shape (n_parameters,)."""
         expected, jacobian = self.model.expected_and_jacobian(x)
         expected = np.maximum(expected, _MIN_EXPECTED)
         gradient = 2 * jacobian @ (self._gamma(expected) - self.data / expected)
-        gradient[1:] += 2 * x[1:]
-        return np.asarray(gradient)
+        return np.asarray(gradient + 2 * self.model.constrained * x)
 
     def _gamma(self, expected: NDArray[np.float64]) -> NDArray[np.float64]:
         """Best template factor of each bin: the positive root of its quadratic equation."""

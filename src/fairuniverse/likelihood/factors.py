@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.nuisance import Normal, NuisanceParameter
+from fairuniverse.nuisance import LogNormal, NuisanceParameter
 
 
 class Factor(Protocol):
@@ -24,7 +24,7 @@ class Factor(Protocol):
 
 @dataclass(frozen=True)
 class LinearFactor:
-    """The parameter value itself, theta = mean + sigma * alpha: exact for a Normal prior.
+    """The parameter value itself, theta = mean + sigma * alpha: exact for a Normal or Uniform prior.
 
     Attributes:
         parameter: A normalisation nuisance.
@@ -33,14 +33,16 @@ class LinearFactor:
     parameter: NuisanceParameter
 
     def __post_init__(self) -> None:
-        if not isinstance(self.parameter.prior, Normal):
-            p = self.parameter
-            raise InvalidDataError(f"normalisation nuisance {p.name} needs a Normal prior, not {p.prior}")
+        p = self.parameter
+        if isinstance(p.prior, LogNormal):
+            raise InvalidDataError(
+                f"normalisation nuisance {p.name} needs a Normal or Uniform prior, not {p.prior}"
+            )
 
     def at(self, alpha: float) -> tuple[float, float]:
         """Factor at a pull, and its derivative in the pull."""
         value = self.parameter.prior.from_alpha(alpha)
-        return value, self.parameter.prior.from_alpha(1.0) - self.parameter.prior.from_alpha(0.0)
+        return value, self.parameter.prior.slope(value)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.nuisance import Normal, NuisanceParameter
+from fairuniverse.nuisance import LogNormal, NuisanceParameter
 
 _MAX_LOG_RATIO = 5.0
 _NEWTON_STEPS = 50
@@ -61,7 +61,7 @@ class Axis:
     def scale(self) -> float:
         """Change of theta that counts as one unit."""
         prior = self.parameter.prior
-        return prior.sigma if isinstance(prior, Normal) else prior.from_alpha(0.0)
+        return prior.from_alpha(0.0) if isinstance(prior, LogNormal) else prior.sigma
 
     def at(self, theta: float) -> float:
         """Coordinate of a parameter value."""
@@ -71,9 +71,8 @@ class Axis:
         """Coordinate at a pull, and its derivative in the pull."""
         prior = self.parameter.prior
         theta = prior.from_alpha(alpha)
-        slope = prior.sigma if isinstance(prior, Normal) else prior.log_sigma * theta
         x = (theta - self.parameter.nominal) / self.scale
-        return x**self.power, self.power * x ** (self.power - 1) * slope / self.scale
+        return x**self.power, self.power * x ** (self.power - 1) * prior.slope(theta) / self.scale
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,10 @@ from fairuniverse.likelihood.binned import BinnedModel
 from fairuniverse.likelihood.factors import LinearFactor
 from fairuniverse.likelihood.morphing import Axis, PolynomialMorphing
 from fairuniverse.likelihood.templates import Templates
-from fairuniverse.nuisance import LogNormal, Normal, NuisanceParameter, Prior
+from fairuniverse.nuisance import LogNormal, Normal, NuisanceParameter, Prior, Uniform
 from fairuniverse.protocols import Process
 
-_PRIORS: dict[str, Callable[..., Prior]] = {"Normal": Normal, "LogNormal": LogNormal}
+_PRIORS: dict[str, Callable[..., Prior]] = {"Normal": Normal, "LogNormal": LogNormal, "Uniform": Uniform}
 
 
 def save_model(model: BinnedModel, path: str | Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.binned import BinnedModel
 from fairuniverse.likelihood.factors import Code4Factor
 from fairuniverse.likelihood.morphing import Code4pMorphing
@@ -41,7 +42,13 @@ def to_pyhf(model: BinnedModel, data: ArrayLike) -> dict[str, Any]:
         What HistFactory cannot say is approximated: cross terms between shape nuisances are dropped, and a
         normalisation nuisance is linear only at 0 and +-1 sigma. `histfactory_approximation` does the same
         to our likelihood; fits of the two agree (``modifier_settings``: histosys code4p, normsys code4).
+
+    Raises:
+        InvalidDataError: A nuisance parameter has no constraint: HistFactory constrains all of these kinds.
     """
+    free = [p.name for p in model.nuisances if not p.prior.is_constraint]
+    if free:
+        raise InvalidDataError(f"{free[0]} has a uniform prior, which histosys and normsys cannot express")
     samples = [_sample(model, i, name) for i, name in enumerate(p.name for p in model.templates.processes)]
     low, high = model.parameters[0].bounds
     poi = {"name": "mu", "inits": [1.0], "bounds": [[low, min(high, _MAX_MU)]]}
