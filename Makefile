@@ -8,7 +8,7 @@ OUTPUT ?= demo-output
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 KERNELS := $(wildcard simulators/*/kernel/*.[ch] simulators/*/fast/*.[ch])
 
-.PHONY: help setup demo test lint format benchmark browser clean
+.PHONY: help setup demo test lint format benchmark browser sandbox clean
 help:
 	@echo 'make demo       simulate, run two methods, score and report, in about five minutes'
 	@echo 'make test       run the test suite'
@@ -48,7 +48,7 @@ demo: $(VENV)/.demo-ready
 	$(BIN)/fairuniverse report $(OUTPUT)/runs --output $(OUTPUT)/report.html
 	@echo 'open $(OUTPUT)/report.html in a browser'
 
-test: $(VENV)/.test-ready browser
+test: $(VENV)/.test-ready browser sandbox
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Pages are tested in a real browser; where it cannot be installed these tests skip and say so.
@@ -57,6 +57,13 @@ browser:
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; }; } || \
 		echo 'no Chromium, and it cannot be installed here: the tests of rendered pages will be skipped'
+
+# Strangers' code is kept in by bubblewrap; where it cannot be installed these tests skip and say so.
+sandbox:
+	@command -v bwrap >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends bubblewrap >/dev/null; }; } || \
+		echo 'no bubblewrap, and it cannot be installed here: the tests of the sandbox will be skipped'
 
 # Types are checked on the package as it is installed: a tree of links brings its folders together.
 lint: $(VENV)/.test-ready

@@ -39,6 +39,8 @@ class Model:
         return Interval(mu_hat, mu_hat - 1, mu_hat + 1)
 """
 
+TRUSTED = ("--isolation", "none")
+
 
 def invoke(*arguments: object) -> str:
     """Output of a command that must succeed."""
@@ -62,7 +64,7 @@ def world(tmp_path_factory) -> Path:
     (folder / "tiny.yaml").write_text(CONFIG)
     (folder / "mine").mkdir()
     (folder / "mine" / "model.py").write_text(METHOD)
-    invoke("run", folder / "tiny.yaml", folder / "mine", "--output", folder / "runs")
+    invoke("run", folder / "tiny.yaml", folder / "mine", "--output", folder / "runs", *TRUSTED)
     return folder
 
 
@@ -175,8 +177,30 @@ def test_a_finished_run_is_not_done_again(world):
     """The same command on a finished run only reads it."""
     parts = world / "runs" / "mine" / "parts"
     before = {p.name: p.stat().st_mtime_ns for p in parts.iterdir()}
-    assert "4 of 4 toys" in invoke("run", world / "tiny.yaml", world / "mine", "--output", world / "runs")
+    assert "4 of 4 toys" in invoke(
+        "run", world / "tiny.yaml", world / "mine", "--output", world / "runs", *TRUSTED
+    )
     assert {p.name: p.stat().st_mtime_ns for p in parts.iterdir()} == before
+
+
+def test_strangers_are_not_run_without_a_sandbox(world, tmp_path, monkeypatch):
+    """Without bubblewrap a folder is refused, with the remedies; our own baselines run, and are marked."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    output = tmp_path / "runs"
+    message = refuse("run", world / "tiny.yaml", world / "mine", "--output", output)
+    assert "mine cannot be isolated: the program bwrap is not here" in message
+    assert "apt-get install bubblewrap" in message
+    assert "If it is your own code, add --isolation none" in message
+    assert "cannot be isolated" in refuse(
+        "run", world / "tiny.yaml", "counting", world / "mine", "-o", output
+    )
+    assert "bwrap is not here" in refuse(
+        "run", world / "tiny.yaml", "counting", "--isolation", "bubblewrap", "-o", output
+    )
+    assert not output.exists()
+    assert "4 of 4 toys answered (run without isolation)" in invoke(
+        "run", world / "tiny.yaml", "counting", "-o", output
+    )
 
 
 def test_scores_are_flat_finite_numbers(world, tmp_path):
@@ -226,7 +250,9 @@ def test_init_scaffolds_a_method_that_runs(world, tmp_path):
     """What init writes answers every toy, and is not written over something else."""
     folder = tmp_path / "scaffolded"
     invoke("init", folder)
-    assert "4 of 4 toys" in invoke("run", world / "tiny.yaml", folder, "--output", tmp_path / "runs")
+    assert "4 of 4 toys" in invoke(
+        "run", world / "tiny.yaml", folder, "--output", tmp_path / "runs", *TRUSTED
+    )
     assert "not empty" in refuse("init", folder)
 
 

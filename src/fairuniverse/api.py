@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fairuniverse.comparison import Comparison
     from fairuniverse.config import BenchmarkConfig
     from fairuniverse.events import Events
+    from fairuniverse.isolation.backends import Backend
     from fairuniverse.protocols import Sampler, Simulator
     from fairuniverse.pseudo_experiments import PseudoExperiments
     from fairuniverse.results import Results
@@ -348,7 +349,7 @@ def run(
     *,
     n_workers: int = 1,
     n_threads: int | None = None,
-    isolation: str = "none",
+    isolation: str = "auto",
 ) -> Iterator[tuple[str, Results]]:
     """Train submissions and let each measure every pseudo-experiment; results as they are finished.
 
@@ -358,7 +359,8 @@ def run(
         output: Folder for the run folders, one per submission, named after it.
         n_workers: Processes that answer toys at the same time.
         n_threads: Threads for simulating, drawing and fitting.
-        isolation: Backend that starts the submissions' processes.
+        isolation: Backend that starts the submissions' processes: ``bubblewrap``, ``none``, or ``auto`` for
+            bubblewrap, and for none where that does not work and only our own baselines are run.
 
     Yields:
         Name and results of each submission.
@@ -366,18 +368,19 @@ def run(
     Raises:
         SubmissionError: A submission cannot be read; none is run.
         InvalidDataError: Two submissions have the same name.
+        IsolationError: The backend does not work here.
     """
-    from fairuniverse.isolation.backends import get_backend
     from fairuniverse.runner import run_submission
     from fairuniverse.submission import load_submission
 
     benchmark = Benchmark.load(config, n_threads=n_threads)
-    backend = get_backend(isolation)
-    loaded = [load_submission(find_submission(s)) for s in submissions]
+    paths = [find_submission(s) for s in submissions]
+    loaded = [load_submission(path) for path in paths]
     names = [s.name for s in loaded]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
+    backend = _backend(isolation, paths, hidden=[output, find_config(config)])
     for submission in loaded:
         yield (
             submission.name,
@@ -390,6 +393,25 @@ def run(
                 n_threads=benchmark.n_threads,
             ),
         )
+
+
+def _backend(isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path]) -> Backend:
+    """Backend for these submissions; only what comes with the package may go without one."""
+    from fairuniverse.errors import IsolationError
+    from fairuniverse.isolation.backends import get_backend
+
+    if isolation != "auto":
+        return get_backend(isolation, hidden=hidden)
+    try:
+        return get_backend("bubblewrap", hidden=hidden)
+    except IsolationError as error:
+        ours = Path(str(resources.files("fairuniverse.baselines"))).resolve()
+        strangers = [path for path in submissions if path.resolve().parent != ours]
+        if not strangers:
+            return get_backend("none")
+        raise IsolationError(
+            f"{strangers[0]} cannot be isolated: {error}. If it is your own code, add --isolation none"
+        ) from error
 
 
 def score_runs(runs: Sequence[Path], output: Path | None = None) -> list[ScoreCard]:

@@ -160,9 +160,24 @@ def toys(config: str, sets: int | None, n_toys: int | None, threads: int | None,
 @config_argument
 @click.argument("submissions", nargs=-1, required=True, metavar="SUBMISSION...")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--isolation",
+    type=click.Choice(["auto", "bubblewrap", "none"]),
+    default="auto",
+    show_default=True,
+    help="bubblewrap: each submission in a sandbox without network and files; none: only for code you trust; "
+    "auto: bubblewrap, except for our own baselines where it does not work.",
+)
 @threads_option
 @output_option
-def run(config: str, submissions: Sequence[str], workers: int, threads: int | None, output: Path) -> None:
+def run(
+    config: str,
+    submissions: Sequence[str],
+    workers: int,
+    isolation: str,
+    threads: int | None,
+    output: Path,
+) -> None:
     """Train submissions and let them measure every pseudo-experiment.
 
     Each submission has a folder of its own below the output folder. The same command goes on where an
@@ -170,9 +185,12 @@ def run(config: str, submissions: Sequence[str], workers: int, threads: int | No
     """
     from fairuniverse import api
 
-    for name, results in api.run(config, submissions, output, n_workers=workers, n_threads=threads):
+    for name, results in api.run(
+        config, submissions, output, n_workers=workers, n_threads=threads, isolation=isolation
+    ):
         n_ok = int(results.is_ok.sum())
-        click.echo(f"{name}: {n_ok} of {len(results.table)} toys answered")
+        mark = "" if results.manifest["isolation"]["is_isolated"] else " (run without isolation)"
+        click.echo(f"{name}: {n_ok} of {len(results.table)} toys answered{mark}")
 
 
 @main.command()

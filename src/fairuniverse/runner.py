@@ -163,13 +163,17 @@ class _Run:
         self.stop = threading.Event()
 
     def record_start(self) -> None:
-        """Write the manifest and the truths."""
+        """Write the manifest and the truths; a run is isolated only if every session of it was."""
         self.store.write_truths(self.benchmark.pseudo_experiments.truths())
         sessions = [
             *self.store.manifest.get("sessions", []),
             {"started": _now(), "n_workers": self.n_workers},
         ]
-        self.store.update(**_provenance(self.benchmark, self.submission, self.backend), sessions=sessions)
+        earlier = self.store.manifest.get("isolation", {"is_isolated": True})
+        provenance = _provenance(
+            self.benchmark, self.submission, self.backend, was_isolated=earlier["is_isolated"]
+        )
+        self.store.update(**provenance, sessions=sessions)
 
     def answer(self, toys: Sequence[Truth]) -> None:
         """Fit if need be and answer these toys."""
@@ -468,7 +472,9 @@ def _training_spec(benchmark: Benchmark) -> TrainingSpec:
     )
 
 
-def _provenance(benchmark: Benchmark, submission: Submission, backend: Backend) -> dict[str, Any]:
+def _provenance(
+    benchmark: Benchmark, submission: Submission, backend: Backend, *, was_isolated: bool
+) -> dict[str, Any]:
     """Entries of the manifest that say what was run, and where."""
     config = benchmark.config
     return {
@@ -478,7 +484,7 @@ def _provenance(benchmark: Benchmark, submission: Submission, backend: Backend) 
         "n_mu": benchmark.pseudo_experiments.n_mu,
         "n_toys": benchmark.pseudo_experiments.n_toys,
         "submission": {"name": submission.name, "digest": submission.digest},
-        "isolation": {"backend": backend.name, "is_isolated": backend.is_isolated},
+        "isolation": {"backend": backend.name, "is_isolated": backend.is_isolated and was_isolated},
         "versions": _versions(),
         "machine": {"platform": platform.platform(), "n_cores": _n_cores(), "processor": platform.machine()},
     }

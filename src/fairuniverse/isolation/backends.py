@@ -25,11 +25,16 @@ class Backend(Protocol):
     name: str
     is_isolated: bool
 
+    def folder_inside(self, folder: Path) -> Path:
+        """Where a process sees its private folder."""
+        ...
+
     def start(
         self,
         command: Sequence[str],
         *,
         folder: Path,
+        readable: Sequence[Path],
         environment: Mapping[str, str],
         fds: Sequence[int],
         output: int,
@@ -38,7 +43,8 @@ class Backend(Protocol):
 
         Args:
             command: Program and arguments.
-            folder: The only folder the process may write to; its working directory.
+            folder: Private folder, with the submission's copy in ``submission`` and room in ``scratch``.
+            readable: What else the process must be able to read.
             environment: Its whole environment.
             fds: File descriptors it inherits, under the same numbers.
             output: File descriptor for its output and errors.
@@ -59,11 +65,16 @@ class NoIsolation:
     name = "none"
     is_isolated = False
 
+    def folder_inside(self, folder: Path) -> Path:
+        """Where a process sees its private folder: where it is."""
+        return folder
+
     def start(
         self,
         command: Sequence[str],
         *,
         folder: Path,
+        readable: Sequence[Path],
         environment: Mapping[str, str],
         fds: Sequence[int],
         output: int,
@@ -84,18 +95,28 @@ class NoIsolation:
             raise IsolationError(f"the worker process could not be started: {error}") from error
 
 
-_BACKENDS: Mapping[str, type[Backend]] = {NoIsolation.name: NoIsolation}
+BACKENDS = ("bubblewrap", "none")
+"""Names of the backends."""
 
 
-def get_backend(name: str) -> Backend:
-    """Backend by name.
+def get_backend(name: str, *, hidden: Sequence[Path] = ()) -> Backend:
+    """Backend by name, checked to hold what it promises.
+
+    Args:
+        name: One of `BACKENDS`.
+        hidden: Files and folders that submissions may not see, such as run folders and configurations.
 
     Raises:
-        IsolationError: There is none of that name; nothing less safe is used in its place.
+        IsolationError: There is none of that name, or it does not work here; nothing less safe is used in
+            its place.
     """
-    if name not in _BACKENDS:
-        raise IsolationError(f"no isolation backend {name!r}; there are: {', '.join(_BACKENDS)}")
-    return _BACKENDS[name]()
+    if name not in BACKENDS:
+        raise IsolationError(f"no isolation backend {name!r}; there are: {', '.join(BACKENDS)}")
+    if name == NoIsolation.name:
+        return NoIsolation()
+    from fairuniverse.isolation.bubblewrap import Bubblewrap
+
+    return Bubblewrap(hidden=hidden)
 
 
 def clean_environment(scratch: Path, n_threads: int) -> dict[str, str]:

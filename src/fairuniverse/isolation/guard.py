@@ -1,7 +1,8 @@
 """A parent for the strangers' process: when either ends, however it ends, every process below is killed.
 
-The guard is the worker's own start: it makes itself the reaper of orphans and forks; the child goes on as the
-worker. A daemon that leaves its session and process group is still re-parented to the guard, so it is found.
+The guard is the process that the host starts: it makes itself the reaper of orphans and forks; the child goes
+on as the worker, or as the sandbox around it. A daemon that leaves its session and process group is still
+re-parented to the guard, so it is found.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ FOLDER_PREFIX = "fairuniverse-worker-"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def main() -> None:
+    """``python -m fairuniverse.isolation.guard FOLDER PROGRAM ARGUMENT...``: run a program under a guard."""
+    folder, command = Path(sys.argv[1]), sys.argv[2:]
+    fork_under_guard(folder)
+    os.execv(command[0], command)
 
 
 def fork_under_guard(folder: Path) -> None:
@@ -88,3 +96,7 @@ def kill_below(pid: int, *, reap: bool = False) -> None:
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main()

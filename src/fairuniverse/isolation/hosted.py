@@ -14,10 +14,12 @@ from typing import Any
 
 from fairuniverse.errors import SubmissionError
 from fairuniverse.isolation.answers import clean, pack
+from fairuniverse.isolation.parcel import MAX_MODEL_BYTES, pack_folder, unpack_folder
 from fairuniverse.isolation.shared import TableReader, as_block
 
 _PICKLE = "model.pickle"
-_MAX_FILE_BYTES = 4 << 30
+_MAX_FILE_BYTES = MAX_MODEL_BYTES + (16 << 20)
+_MAX_OPEN_FILES = 1024
 
 
 class HostedModel:
@@ -43,10 +45,11 @@ class HostedModel:
         return actions[request["op"]](request)
 
     def _start(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        _limit(request["memory_mib"])
+        _limit(request["memory_mib"], request["n_processes"])
         self._features: list[str] = request["features"]
         self._test = TableReader(_private(request["test_fd"]))
         self._train = TableReader(_private(request["train_fd"]))
+        self._parcel_fd = _private(request["parcel_fd"])
         self._attach_training_set(request)
         submission = self._folder / "submission"
         os.chdir(submission)
@@ -88,10 +91,12 @@ class HostedModel:
         else:
             with (folder / _PICKLE).open("wb") as file:
                 pickle.dump(self._model, file, protocol=pickle.HIGHEST_PROTOCOL)
+        pack_folder(folder, self._parcel_fd)
         return {}
 
     def _load(self, request: Mapping[str, Any]) -> dict[str, Any]:
         folder = self._model_folder()
+        unpack_folder(self._parcel_fd, folder)
         if hasattr(self._model, "load"):
             loaded = self._model.load(folder)
             if isinstance(loaded, type(self._model)):  # a class method that returns the model
@@ -119,8 +124,14 @@ def _private(fd: int) -> int:
     return fd
 
 
-def _limit(memory_mib: int) -> None:
-    """Limits of the operating system on this process and, each for itself, its children."""
+def _limit(memory_mib: int, n_processes: int | None) -> None:
+    """Limits of the operating system on this process and, each for itself, its children.
+
+    The number of processes, threads among them, is limited where they are counted apart from the host's.
+    """
+    if n_processes is not None:
+        _lower(resource.RLIMIT_NPROC, n_processes)
+        _lower(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, _MAX_FILE_BYTES)
     _lower(resource.RLIMIT_DATA, memory_mib << 20)

@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from numpy.typing import NDArray
 
-from fairuniverse.errors import InvalidDataError, StorageError, SubmissionError
+from fairuniverse.errors import InvalidDataError, SubmissionError
 from fairuniverse.isolation.answers import clean
 from fairuniverse.isolation.backends import Backend, clean_environment
 from fairuniverse.isolation.guard import FOLDER_PREFIX, kill_below
+from fairuniverse.isolation.installed import source_files
 from fairuniverse.isolation.messages import receive, send
+from fairuniverse.isolation.parcel import pack_folder, unpack_folder
 from fairuniverse.isolation.shared import SharedTable
-from fairuniverse.submission import Submission, open_regular
+from fairuniverse.submission import Submission
 
 if TYPE_CHECKING:
     from fairuniverse.config import LimitsConfig
@@ -43,8 +45,10 @@ _WATCH_S = 0.1
 _LAST_WORDS_S = 5.0
 """How long an ended process may take to be cleaned up, seconds."""
 
-MAX_MODEL_BYTES = 4 << 30
-"""Largest size of a saved model, bytes."""
+_PROCESSES = 256
+"""Processes in a sandbox, to which come some threads of the libraries for each thread they may use."""
+
+_LIBRARIES_WITH_THREADS = 8
 
 
 class OutputLog:
@@ -101,6 +105,7 @@ class SharedTraining:
         if events.record is not None:
             table |= dict(zip(events.schema.record_names, events.record, strict=True))
         self.spec = spec
+        self.code = source_files(spec.simulator)
         self.features = list(events.schema.names)
         self.table = SharedTable(n_bytes=sum(c.nbytes for c in table.values()))
         self.table.write(table)
@@ -157,6 +162,8 @@ class Worker:
         self.stop = stop
         self.folder = _private_folder(submission)
         self._test = SharedTable()
+        self._parcel = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        self._n_processes = _PROCESSES + _LIBRARIES_WITH_THREADS * n_threads if backend.is_isolated else None
         self._n_requests = 0
         self._watched_at = self._memory_mib = self._peak_mib = 0.0
         self._connection, theirs = socket.socketpair()
@@ -165,17 +172,25 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         try:
             with theirs, os.fdopen(their_output, "wb"):
-                self._process = backend.start(
-                    [*_COMMAND, str(theirs.fileno()), str(self.folder)],
-                    folder=self.folder,
-                    environment=clean_environment(self.folder / "scratch", n_threads),
-                    fds=(theirs.fileno(), self._test.fd, training.table.fd),
-                    output=their_output,
-                )
+                self._process = self._spawn(backend, training, theirs.fileno(), their_output, n_threads)
             self._start(training)
         except BaseException:
             self.close()
             raise
+
+    def _spawn(
+        self, backend: Backend, training: SharedTraining, connection: int, output: int, n_threads: int
+    ) -> subprocess.Popen[bytes]:
+        inside = backend.folder_inside(self.folder)
+        guarded = ["guarded"] if backend.is_isolated else []
+        return backend.start(
+            [*_COMMAND, str(connection), str(inside), *guarded],
+            folder=self.folder,
+            readable=training.code,
+            environment=clean_environment(inside / "scratch", n_threads),
+            fds=(connection, self._test.reader_fd, training.table.reader_fd, self._parcel.fileno()),
+            output=output,
+        )
 
     def fit(self) -> Reply:
         """Fit the model.
@@ -186,14 +201,14 @@ class Worker:
         return self._demand({"op": "fit"}, self._limits.fit_timeout_s)
 
     def save(self, folder: Path) -> None:
-        """Save the fitted model and copy its files, which the host never reads, to a new folder.
+        """Save the fitted model and copy its files, which the host never runs, to a new folder.
 
         Raises:
             SubmissionError: The model cannot be saved.
             StorageError: The files cannot be copied.
         """
         self._demand({"op": "save"}, self._limits.fit_timeout_s)
-        copy_model(self._model_folder, folder)
+        unpack_folder(self._parcel.fileno(), folder)
 
     def load(self, folder: Path) -> None:
         """Load a model saved by another worker.
@@ -202,7 +217,7 @@ class Worker:
             SubmissionError: The model cannot be loaded.
             StorageError: The files cannot be copied.
         """
-        copy_model(folder, self._model_folder)
+        pack_folder(folder, self._parcel.fileno())
         self._demand({"op": "load"}, self._limits.fit_timeout_s)
 
     def show(self, test: SharedTable) -> None:
@@ -223,6 +238,7 @@ class Worker:
         self._reader.join(timeout=_LAST_WORDS_S)
         self._connection.close()
         self._test.close()
+        self._parcel.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -230,17 +246,15 @@ class Worker:
         """Identifier of the guard, above every process of the worker."""
         return self._running.pid
 
-    @property
-    def _model_folder(self) -> Path:
-        return self.folder / "scratch" / "model"
-
     def _start(self, training: SharedTraining) -> None:
         request = {
             "op": "start",
             "memory_mib": self._limits.memory_mib,
             "features": training.features,
-            "test_fd": self._test.fd,
-            "train_fd": training.table.fd,
+            "n_processes": self._n_processes,
+            "parcel_fd": self._parcel.fileno(),
+            "test_fd": self._test.reader_fd,
+            "train_fd": training.table.reader_fd,
             "train_bytes": training.table.used,
             "training": training.spec.to_json(),
         }
@@ -336,45 +350,6 @@ class Worker:
             self._process.wait()
 
 
-def copy_model(source: Path, destination: Path) -> None:
-    """Copy the regular files of a saved model into a new folder, which appears only when complete.
-
-    Raises:
-        SubmissionError: A link or special file among them, or more than `MAX_MODEL_BYTES`.
-        StorageError: No room, or no permission.
-    """
-    room, partial = MAX_MODEL_BYTES, destination.with_name(destination.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        for folder, _, names in os.walk(source):
-            for name in names:
-                file = Path(folder) / name
-                room -= _copy_file(file, partial / file.relative_to(source), room)
-        partial.rename(destination)
-    except OSError as error:
-        raise StorageError(
-            f"cannot copy the saved model to {destination}: {error}; free space or change it"
-        ) from error
-
-
-def _copy_file(source: Path, destination: Path, room: int) -> int:
-    try:
-        opened = open_regular(source)
-    except OSError as error:
-        raise SubmissionError(
-            "fit_failed", f"saved model: {source.name} is not a regular file ({error})"
-        ) from error
-    with opened as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > room:
-            raise SubmissionError("fit_failed", f"the saved model is larger than {MAX_MODEL_BYTES >> 20} MiB")
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with destination.open("wb") as out:
-            shutil.copyfileobj(file, out)
-    return size
-
-
 def _private_folder(submission: Submission) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX)).resolve()
     try:
@@ -393,6 +368,14 @@ def _tree_memory_mib(pid: int) -> float:
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                memory = process.memory_full_info()
-                total += getattr(memory, "pss", memory.rss)
+                total += _memory_bytes(process)
     return total / (1 << 20)
+
+
+def _memory_bytes(process: psutil.Process) -> int:
+    """Proportional memory; what a process that hides its own is said to have resident."""
+    try:
+        memory = process.memory_full_info()
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
+    return int(getattr(memory, "pss", memory.rss))

@@ -7,8 +7,10 @@ name: nothing is left behind, however the processes end.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,10 +31,15 @@ Column = NDArray[Any]
 
 
 class SharedTable:
-    """The host's end: a growing anonymous file that holds the columns of the last `write`."""
+    """The host's end: a growing anonymous file that holds the columns of the last `write`.
+
+    Workers are handed `reader_fd`. Shrinking the file is forbidden to all, because touching a page that is
+    gone would kill the host.
+    """
 
     def __init__(self, *, n_bytes: int = 0) -> None:
         self.fd = _anonymous_file(n_bytes)
+        self.reader_fd = _read_only(self.fd)
         self.used = 0
         self._map: mmap.mmap | None = None
 
@@ -64,7 +71,8 @@ class SharedTable:
         self._map = None
         if self.fd >= 0:
             os.close(self.fd)
-            self.fd = -1
+            os.close(self.reader_fd)
+            self.fd = self.reader_fd = -1
 
     def _reserve(self, n_bytes: int) -> mmap.mmap:
         if self._map is None or len(self._map) < n_bytes:
@@ -110,9 +118,17 @@ def as_block(columns: Sequence[Column]) -> Column:
 def _anonymous_file(n_bytes: int) -> int:
     """A nameless file: in memory, or on disk if it would take a large part of what is free."""
     if sys.platform == "linux" and n_bytes < psutil.virtual_memory().available // 4:
-        return os.memfd_create("events")
+        fd = os.memfd_create("events", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+        os.fchmod(fd, stat.S_IRUSR)
+        return fd
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def _read_only(fd: int) -> int:
+    """Another descriptor of the same file, which does not write."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY) if sys.platform == "linux" else os.dup(fd)
 
 
 def _allocate(fd: int, size: int) -> None:

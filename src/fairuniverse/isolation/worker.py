@@ -1,5 +1,7 @@
 """What runs in a submission's process: ``python -m fairuniverse.isolation.worker FD FOLDER``.
 
+With a third argument, ``guarded``, a guard outside looks after the process already.
+
 It answers one request at a time from the host: start, fit, save, load, predict. Strangers' code runs in this
 process, so nothing here can be trusted by the host, and nothing here knows a truth.
 """
@@ -15,9 +17,10 @@ from fairuniverse.isolation.guard import fork_under_guard
 
 def main() -> None:
     """Fork under a guard, then answer the host until it closes the connection."""
-    fd, folder = int(sys.argv[1]), Path(sys.argv[2])
+    fd, folder, is_guarded = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] == ["guarded"]
     sys.argv[1:] = []
-    fork_under_guard(folder)
+    if not is_guarded:
+        fork_under_guard(folder)
     serve(fd, folder)
 
 

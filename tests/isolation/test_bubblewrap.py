@@ -1,0 +1,322 @@
+"""Hostile submissions in real sandboxes, of root and of an ordinary user."""
+
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from fairuniverse.errors import IsolationError, SubmissionError
+from fairuniverse.isolation import installed
+from fairuniverse.isolation.answers import check
+from fairuniverse.isolation.backends import NoIsolation, get_backend
+from fairuniverse.isolation.bubblewrap import Bubblewrap
+from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
+from fairuniverse.isolation.seccomp import filter_program
+from fairuniverse.isolation.shared import SharedTable
+from fairuniverse.runner import run_submission
+from fairuniverse.submission import load_submission
+from fairuniverse.training import TrainingSpec, locate
+
+TESTS = Path(__file__).parents[1]
+SUBMISSIONS = TESTS / "submissions"
+MEMORY_MIB = 1000
+COSTS = ["wall_time_s", "memory_mib"]
+
+BLOCKED = {
+    "read_truth": "FileNotFoundError",
+    "follow_a_link_to_the_truth": "FileNotFoundError",
+    "find_seeds": "no configuration",
+    "find_the_host": "no process of the host",
+    "connect": "Address family not supported",
+    "send_a_packet": "Address family not supported",
+    "kill_the_host": "ProcessLookupError",
+    "kill_the_guard": "still there|PermissionError",
+    "trace": "PermissionError",
+    "become_root": "PermissionError|Invalid argument",
+    "change_the_submission": "Read-only file system",
+    "forge_results": "FileNotFoundError|Read-only file system",
+    "change_the_package": "Read-only file system",
+    "fill_the_disk": "No space left|File too large",
+    "fill_shared_memory": "No space left",
+    "hide_memory": "Function not implemented",
+    "shrink_the_toy": "no file of the host became shorter",
+    "fork_bomb": "BlockingIOError",
+    "print_gigabytes": "printed",
+    "patch_the_worker": "something else than numbers",
+}
+"""What becomes of each deed of the hostile submission, in its order."""
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """The backend, checked; without it there is nothing to test."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    try:
+        return get_backend("bubblewrap")
+    except IsolationError as error:
+        pytest.skip(f"no sandbox can be made here: {error}")
+
+
+@pytest.fixture
+def start(sandbox, tiny_benchmark, tmp_path):
+    """Starts fitted workers in sandboxes, and ends them after the test."""
+    limits = tiny_benchmark(memory_mib=MEMORY_MIB).config.limits
+    benchmark, workers = tiny_benchmark(), []
+    spec = TrainingSpec(locate(benchmark.simulator), {}, 1, ["scale"], (0.1, 3.0), 0.6827)
+    training = SharedTraining(benchmark.training_events, spec)
+
+    def start(folder):
+        worker = Worker(
+            load_submission(folder),
+            training,
+            backend=sandbox,
+            limits=limits,
+            log=OutputLog(tmp_path / "worker.log"),
+            stop=threading.Event(),
+        )
+        workers.append(worker)
+        worker.fit()
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.close()
+    training.close()
+
+
+def ask(worker, deed):
+    """The answer to a toy whose first x is this number."""
+    toy = SharedTable()
+    toy.write({"x": np.array([deed, 5.0], np.float32), "z": np.zeros(2, np.float32)})
+    worker.show(toy)
+    toy.close()
+    return check(worker.predict().content)
+
+
+def do_everything(worker):
+    """An answer for each deed; a patch of the worker shows in the answer after it."""
+    answers = [ask(worker, i) for i in range(len(BLOCKED))]
+    return [*answers[:-1], ask(worker, 0)]
+
+
+def hostile_folder(tmp_path, port, pid):
+    """The hostile submission with its target: a truth, a process and a socket of the host."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "truth.json").write_text('{"mu": 1.7}')
+    target = {"truth": str(tmp_path / "truth.json"), "pid": pid, "port": port}
+    target["configs"] = str(TESTS.parent / "configs")
+    shutil.copytree(SUBMISSIONS / "hostile", tmp_path / "hostile")
+    (tmp_path / "hostile" / "target.json").write_text(json.dumps(target))
+    return tmp_path / "hostile"
+
+
+def test_every_hostile_deed_is_stopped_and_named(start, tmp_path):
+    """One worker does them all; each is a status with a message, and host and worker live on."""
+    victim = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    with victim, socket.create_server(("127.0.0.1", 0)) as server:
+        worker = start(hostile_folder(tmp_path, server.getsockname()[1], victim.pid))
+        answers = do_everything(worker)
+        assert victim.poll() is None
+        victim.stdin.close()
+    for answer, (deed, message) in zip(answers, BLOCKED.items(), strict=True):
+        assert answer.status == ("invalid_type" if deed == "patch_the_worker" else "exception"), deed
+        assert pd.Series([answer.message]).str.contains(message).all(), (deed, answer.message)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["hostile", "truth.json", "worker.log"]
+    assert (tmp_path / "worker.log").stat().st_size < (1 << 20) + 100
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "message"),
+    [
+        (2, "out_of_memory", rf"MiB used, at most {MEMORY_MIB} MiB"),
+        (4, "crashed", "signal SIGSEGV"),
+        (8, "crashed", "a reply that nobody asked for"),
+    ],
+    ids=["allocate in children", "segfault", "forge"],
+)
+def test_deaths_in_a_sandbox(start, tmp_path, deed, status, message):
+    """As without one: each has its status, and neither a process nor a file is left."""
+    text = (SUBMISSIONS / "deadly" / "model.py").read_text().replace("25 << 20", "60 << 20")
+    (tmp_path / "deadly").mkdir()
+    (tmp_path / "deadly" / "model.py").write_text(text)
+    worker = start(tmp_path / "deadly")
+    processes = psutil.Process(worker.pid).children(recursive=True)
+    with pytest.raises(SubmissionError, match=message) as raised:
+        ask(worker, deed)
+    assert raised.value.status == status
+    worker.close()
+    assert not [p for p in processes if p.is_running()]
+    assert not worker.folder.exists()
+
+
+def test_daemons_end_with_their_sandbox(start):
+    """A daemon of its own session is found nowhere once its worker is closed."""
+    worker = start(SUBMISSIONS / "deadly")
+    assert ask(worker, 7).status == "ok"
+    daemons = psutil.Process(worker.pid).children(recursive=True)
+    assert any("fairuniverse-test-daemon" in p.cmdline() for p in daemons)
+    worker.close()
+    assert not [p for p in daemons if p.is_running()]
+
+
+@pytest.mark.parametrize("name", ["counting", "saved", "libraries"])
+def test_a_sandbox_changes_no_answer(sandbox, tiny_benchmark, tmp_path, name):
+    """The same bits with and without, with models saved and loaded in either way."""
+    submission, benchmark = load_submission(SUBMISSIONS / name), tiny_benchmark()
+    tables = [
+        run_submission(benchmark, submission, tmp_path / backend.name, backend=backend, n_threads=2).table
+        for backend in (NoIsolation(), sandbox)
+    ]
+    assert (tables[0]["status"] == "ok").all()
+    pd.testing.assert_frame_equal(*(t.drop(columns=COSTS) for t in tables), check_exact=True)
+
+
+def test_one_session_without_isolation_marks_the_run(sandbox, tiny_benchmark, tmp_path):
+    """A run that is resumed in a sandbox may have seen the truth before."""
+    submission = load_submission(SUBMISSIONS / "counting")
+    results = run_submission(tiny_benchmark(), submission, tmp_path / "run", backend=sandbox)
+    assert results.manifest["isolation"] == {"backend": "bubblewrap", "is_isolated": True}
+    for backend in (NoIsolation(), sandbox):
+        for part in (tmp_path / "run" / "parts").iterdir():
+            part.unlink()
+        results = run_submission(tiny_benchmark(), submission, tmp_path / "run", backend=backend)
+    assert results.manifest["isolation"] == {"backend": "bubblewrap", "is_isolated": False}
+
+
+class Leaky(Bubblewrap):
+    """A sandbox with the host's network and all system calls."""
+
+    def _arguments(self, submission, readable, filter_fd):
+        arguments = super()._arguments(submission, readable, filter_fd)
+        i = arguments.index("--seccomp")
+        del arguments[i : i + 2]
+        if os.geteuid() == 0:
+            arguments.remove("--unshare-net")
+        else:
+            arguments.insert(1 + arguments.index("--unshare-all"), "--share-net")
+        return arguments
+
+
+def test_a_sandbox_with_holes_is_refused(sandbox):
+    """The self-check fails closed, names what is possible inside, and says what to do."""
+    with pytest.raises(
+        IsolationError, match=r"inside, .*a TCP connection; .*tracing; .*is possible"
+    ) as raised:
+        Leaky()
+    assert "an abstract Unix socket of the host" in str(raised.value)
+    assert "--isolation none" in str(raised.value)
+
+
+def test_a_sandbox_that_does_not_start_is_refused(sandbox, tmp_path, monkeypatch):
+    """What the program said is in the message."""
+    (tmp_path / "bwrap").write_text(
+        "#!/bin/sh\necho 'bwrap: No permissions to create new namespace'; exit 1\n"
+    )
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(IsolationError, match=r"does not start \(it says: .*No permissions"):
+        get_backend("bubblewrap")
+
+
+def test_no_program_no_sandbox(monkeypatch, tmp_path):
+    """The message says what to install, and how to run one's own code."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(IsolationError, match=r"apt-get install bubblewrap.*--isolation none"):
+        get_backend("bubblewrap")
+
+
+def test_what_is_hidden_is_not_shown(sandbox, tmp_path):
+    """A run folder among the installed packages is refused; the package's configurations are masked."""
+    masks = installed.find_installed().masks
+    with pytest.raises(IsolationError, match="put it elsewhere"):
+        get_backend("bubblewrap", hidden=[Path(sys.prefix) / "runs"])
+    assert masks
+    get_backend("bubblewrap", hidden=[masks[0] / "quick.yaml", tmp_path])
+
+
+def test_masks_hide_under_every_name(tmp_path):
+    """An environment that is reached through a link is shown twice, and so is what must be hidden in it."""
+    (tmp_path / "real" / "configs").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    shown = (tmp_path / "link", tmp_path / "real")
+    masks = installed._everywhere([tmp_path / "real" / "configs"], shown)
+    assert masks == (tmp_path / "link" / "configs", tmp_path / "real" / "configs")
+
+
+@pytest.mark.parametrize(
+    ("machine", "audit", "numbers"),
+    [
+        ("x86_64", 0xC000003E, {"ptrace": 101, "socket": 41}),
+        ("aarch64", 0xC00000B7, {"ptrace": 117, "socket": 198}),
+    ],
+)
+def test_filters_judge_their_own_processor(machine, audit, numbers):
+    """Another one is killed; ptrace is refused, a Unix socket and anything else pass."""
+    assert run_filter(machine, 0, 0) == 0x80000000
+    assert run_filter(machine, audit, numbers["ptrace"]) == 0x00050001
+    assert run_filter(machine, audit, numbers["socket"], 1) == 0x7FFF0000
+    assert run_filter(machine, audit, numbers["socket"], 2) == 0x00050061
+    assert run_filter(machine, audit, 63) == 0x7FFF0000
+    assert run_filter(machine, audit, 0x40000000 + numbers["ptrace"]) == 0x00050026
+
+
+def run_filter(machine, audit, number, argument=0):
+    """What the filter returns for one call: the instructions it uses, by their definition."""
+    words = {0: number, 4: audit, 16: argument, 24: 0}
+    program, i, value = list(struct.iter_unpack("=HBBI", filter_program(machine))), 0, 0
+    while True:
+        code, yes, no, k = program[i]
+        if code == 0x06:
+            return k
+        if code == 0x20:
+            value = words[k]
+        else:
+            holds = {0x15: value == k, 0x35: value >= k, 0x45: bool(value & k)}[code]
+            i += yes if holds else no
+        i += 1
+
+
+def test_no_filter_no_sandbox():
+    """A processor whose system calls are not known is refused."""
+    with pytest.raises(IsolationError, match="processor 'vax'"):
+        filter_program("vax")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="all other tests run as an ordinary user already")
+def test_an_ordinary_user_has_the_same_sandbox(sandbox):
+    """A user without any right runs the hostile submission, and everything is stopped as for root."""
+    script = TESTS / "isolation" / "as_user.py"
+    done = subprocess.run(
+        [*as_user(60123), sys.executable, script], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["uid"] == 60123
+    assert report["is_isolated"]
+    for deed, message in BLOCKED.items():
+        assert pd.Series([report["messages"][deed]]).str.contains(message).all(), report["messages"][deed]
+
+
+def as_user(uid):
+    """Command that runs another as this user, who can pass the closed folders before the interpreter."""
+    base = Path(sys.base_prefix).resolve()
+    closed = [p for p in reversed(base.parents) if not p.stat().st_mode & 0o001]
+    view = []
+    if closed:
+        view += ["--perms", "0755", "--tmpfs", closed[0]]
+        inner = [p for p in reversed(base.parents) if closed[0] in p.parents]
+        view += [word for p in inner for word in ("--perms", "0755", "--dir", p)]
+        view += ["--ro-bind", base, base]
+    change = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+    return ["bwrap", "--dev-bind", "/", "/", *view, *change]

@@ -1,0 +1,178 @@
+"""Attacks what target.json says, in the way that the first event of the toy says."""
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import fairuniverse
+
+TARGET = json.loads(Path("target.json").read_text())
+SCRATCH = Path(os.environ["HOME"])
+
+
+def read_truth():
+    return Path(TARGET["truth"]).read_text()
+
+
+def follow_a_link_to_the_truth():
+    (SCRATCH / "link").symlink_to(TARGET["truth"])
+    return (SCRATCH / "link").read_text()
+
+
+def find_seeds():
+    folder = Path(fairuniverse.__file__).parent / "configs"
+    configs = [*folder.glob("*.yaml"), *Path(TARGET["configs"]).glob("*.yaml")]
+    return configs[0].read_text() if configs else _blocked("no configuration")
+
+
+def find_the_host():
+    words = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline")]
+    return next((w for w in words if b"pytest" in w), None) or _blocked("no process of the host")
+
+
+def connect():
+    return socket.create_connection(("127.0.0.1", TARGET["port"]))
+
+
+def send_a_packet():
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", TARGET["port"]))
+
+
+def kill_the_host():
+    os.kill(TARGET["pid"], signal.SIGKILL)
+
+
+def kill_the_guard():
+    os.kill(1, signal.SIGKILL)
+    _blocked("still there")
+
+
+def trace():
+    _checked(ctypes.CDLL(None, use_errno=True).ptrace(16, 1, None, None))
+
+
+def become_root():
+    os.setuid(0)
+
+
+def change_the_submission():
+    Path("model.py").write_text("")
+
+
+def forge_results():
+    Path(TARGET["truth"]).with_name("results.parquet").write_bytes(b"")
+
+
+def change_the_package():
+    Path(fairuniverse.__file__).write_text("")
+
+
+def fill_the_disk():
+    _fill(SCRATCH)
+
+
+def fill_shared_memory():
+    _fill(Path("/dev/shm"))
+
+
+def hide_memory():
+    os.memfd_create("hidden")
+
+
+def shrink_the_toy():
+    """The host maps the same file: were it shorter, the host would die of a bus error."""
+    done = []
+    for fd in range(3, 64):
+        try:
+            os.set_inheritable(os.open(f"/proc/self/fd/{fd}", os.O_RDWR), False)
+            os.ftruncate(fd, 0)
+            done.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError:
+            pass
+    return [d for d in done if "memfd" in d] or _blocked("no file of the host became shorter")
+
+
+def fork_bomb():
+    children = []
+    try:
+        while len(children) < 5000:
+            pid = os.fork()
+            if not pid:
+                time.sleep(600)
+            children.append(pid)
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def print_gigabytes():
+    for _ in range(200):
+        sys.stdout.write("x" * (1 << 20))
+    _blocked("printed")
+
+
+def patch_the_worker():
+    from fairuniverse.isolation import hosted
+
+    hosted.HostedModel.handle = lambda self, request: {"mu_hat": "1.0", "lower": None, "upper": [1]}
+
+
+DEEDS = {
+    deed.__name__: deed
+    for deed in (
+        read_truth,
+        follow_a_link_to_the_truth,
+        find_seeds,
+        find_the_host,
+        connect,
+        send_a_packet,
+        kill_the_host,
+        kill_the_guard,
+        trace,
+        become_root,
+        change_the_submission,
+        forge_results,
+        change_the_package,
+        fill_the_disk,
+        fill_shared_memory,
+        hide_memory,
+        shrink_the_toy,
+        fork_bomb,
+        print_gigabytes,
+        patch_the_worker,
+    )
+}
+
+
+def _fill(folder):
+    path = folder / "filling"
+    try:
+        with path.open("wb", buffering=0) as file:
+            for _ in range(4096):
+                file.write(bytes(1 << 20))
+    finally:
+        path.unlink()
+
+
+def _checked(code):
+    if code < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _blocked(reason):
+    raise OSError(errno.EACCES, reason)
+
+
+class Model:
+    def fit(self, train):
+        pass
+
+    def predict(self, test):
+        return {"mu_hat": 1.0, "lower": 0.0, "upper": [*DEEDS.values()][int(test["x"].iloc[0])]() or 2.0}
