@@ -77,11 +77,44 @@ def test_finished_toys_are_known_to_the_next_session(tmp_path):
 @pytest.mark.parametrize("key", IDENTITY)
 def test_a_folder_belongs_to_one_benchmark_and_submission(tmp_path, key):
     """Results of two things are never mixed; the message says which and what to do."""
-    make_run(tmp_path / "run", [])
-    kind = key.replace("_", " ")
-    with pytest.raises(InvalidDataError, match=f"a run of another {kind} .*give a new run folder"):
+    make_run(tmp_path / "run", [(0, 0)])
+    kind = {"benchmark_digest": "configuration", "submission_digest": "submission"}[key]
+    with pytest.raises(InvalidDataError, match=f"the {kind} has changed .*--overwrite"):
         RunStore(tmp_path / "run", IDENTITY | {key: "other"})
-    RunStore(tmp_path / "run", IDENTITY).close()
+    with RunStore(tmp_path / "run", IDENTITY) as store:
+        assert store.finished() == {(0, 0)}
+
+
+def test_a_run_is_overwritten_when_asked(tmp_path):
+    """Nothing of the earlier run is left, whether or not it was the same."""
+    for identity in (IDENTITY, IDENTITY | {"submission_digest": "other"}):
+        make_run(tmp_path / "run", [(0, 0)], **identity) if not (tmp_path / "run").exists() else None
+        (tmp_path / "run" / "model").mkdir(exist_ok=True)
+        with RunStore(tmp_path / "run", identity, overwrite=True) as store:
+            assert store.finished() == set()
+            assert not store.model_folder.exists()
+            store.update(started=True)
+
+
+def test_a_run_without_answers_does_not_stand_in_the_way(tmp_path):
+    """A run that never got anywhere is replaced; one with the same identity keeps its fitted model."""
+    make_run(tmp_path / "run", [])
+    (tmp_path / "run" / "model").mkdir()
+    with RunStore(tmp_path / "run", IDENTITY) as store:
+        assert store.model_folder.exists()
+    with RunStore(tmp_path / "run", IDENTITY | {"submission_digest": "other"}) as store:
+        assert store.manifest["submission_digest"] == "other"
+        assert not store.model_folder.exists()
+
+
+def test_folders_that_hold_something_else_are_left_alone(tmp_path):
+    """A folder of the user's is refused, and nothing in it is touched."""
+    (tmp_path / "model.experiment").mkdir()
+    (tmp_path / "model.py").write_text("x = 1")
+    for overwrite in (False, True):
+        with pytest.raises(InvalidDataError, match="is not empty and holds no run"):
+            RunStore(tmp_path, IDENTITY, overwrite=overwrite)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.experiment", "model.py"]
 
 
 def test_one_writer_at_a_time(tmp_path):

@@ -35,6 +35,14 @@ FORMAT = 1
 
 _KEY = ["i_mu", "i_toy"]
 
+_OWN = ("parts", "truths.parquet", "worker.log", "model", "model.candidate", "model.partial")
+"""What a run folder may hold before it has a manifest."""
+
+_CHANGED = {
+    "benchmark_digest": "the configuration has changed",
+    "submission_digest": "the submission has changed",
+}
+
 
 class RunStore:
     """One run folder, open for writing by this process only.
@@ -42,21 +50,25 @@ class RunStore:
     Args:
         folder: The run folder; made if it does not exist.
         identity: What must be the same for a run to be resumed: entries of the manifest.
+        overwrite: Whether to throw away a run that is there. One without any answer never stands in the way.
 
     Raises:
-        InvalidDataError: The folder belongs to another benchmark or submission.
+        InvalidDataError: The folder belongs to another benchmark or submission, or holds something else.
         StorageError: The folder cannot be written, or another process is writing to it.
     """
 
-    def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.folder = Path(folder).resolve()
+        _require_run_folder(self.folder)
         with _storage(self.folder):
             (self.folder / "parts").mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder)
         try:
-            self.manifest = self._open_manifest(identity)
             with _storage(self.folder):
+                if overwrite or not any((self.folder / "parts").glob("part-*.parquet")):
+                    _remove_run(self.folder, identity, overwrite=overwrite)
                 _remove_unfinished(self.folder)
+            self.manifest = self._open_manifest(identity)
         except BaseException:
             self.close()
             raise
@@ -132,8 +144,8 @@ class RunStore:
         for key, value in identity.items():
             if manifest.get(key) != value:
                 raise InvalidDataError(
-                    f"{self.folder} holds a run of another {key.replace('_', ' ')} ({manifest.get(key)}, "
-                    f"now {value}): give a new run folder, or delete this one"
+                    f"{self.folder} holds a run that does not go with this one: {_CHANGED.get(key, key)} since "
+                    "then. Choose another output folder, or overwrite that run (on the command line: --overwrite)"
                 )
         return manifest
 
@@ -301,11 +313,38 @@ def _appearing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def _require_run_folder(folder: Path) -> None:
+    """A run may only go to a new or empty folder, or to one of an earlier run: others may hold anything."""
+    if not folder.is_dir() or (folder / "manifest.json").is_file():
+        return
+    strange = sorted(p.name for p in folder.iterdir() if p.name not in _OWN and not p.name.startswith("."))
+    if strange:
+        raise InvalidDataError(
+            f"{folder} is not empty and holds no run ({strange[0]} is in it): choose another output folder"
+        )
+
+
+def _remove_run(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Remove an earlier run; without `overwrite` only one that is of no use to this one."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        return
+    manifest = read_manifest(folder)
+    if not overwrite and all(manifest.get(key) == value for key, value in identity.items()):
+        return
+    path.unlink()  # first: what is left without it is no run
+    for name in ("parts", "model"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("truths.parquet", "worker.log"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "parts").mkdir()
+
+
 def _remove_unfinished(folder: Path) -> None:
     for leftover in (*folder.glob(".*.unfinished"), *folder.glob("parts/.*.unfinished")):
         leftover.unlink()
-    for leftover in folder.glob("model.*"):
-        shutil.rmtree(leftover)
+    for name in ("model.candidate", "model.partial", "model.candidate.partial"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _lock(folder: Path) -> IO[bytes]:
