@@ -87,10 +87,10 @@ def test_a_folder_belongs_to_one_benchmark_and_submission(tmp_path, key):
 
 def test_a_run_is_overwritten_when_asked(tmp_path):
     """Nothing of the earlier run is left, whether or not it was the same."""
-    for identity in (IDENTITY, IDENTITY | {"submission_digest": "other"}):
-        make_run(tmp_path / "run", [(0, 0)], **identity) if not (tmp_path / "run").exists() else None
-        (tmp_path / "run" / "model").mkdir(exist_ok=True)
-        with RunStore(tmp_path / "run", identity, overwrite=True) as store:
+    for name, identity in (("same", IDENTITY), ("other", IDENTITY | {"submission_digest": "other"})):
+        run = make_run(tmp_path / name, [(0, 0)])
+        (run / "model").mkdir()
+        with RunStore(run, identity, overwrite=True) as store:
             assert store.finished() == set()
             assert not store.model_folder.exists()
             store.update(started=True)

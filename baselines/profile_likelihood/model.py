@@ -73,6 +73,7 @@ class Model:
 
     def fit(self, train: TrainingSet) -> None:
         """Train the trees, fill the templates and learn how the shape nuisances deform them."""
+        self.confidence_level = train.confidence_level
         nominal = train.shift()
         self.observable = Observable.fit(nominal, train.features)
         templates = self._templates(nominal, train)
@@ -82,16 +83,21 @@ class Model:
     def predict(self, test: pd.DataFrame) -> Interval:
         """Estimate of mu and its profile-likelihood interval, from one pseudo-experiment."""
         counts = np.bincount(self.observable(test), minlength=self.observable.n_bins)
-        return profile_interval(self.binned.likelihood(counts)).interval
+        likelihood = self.binned.likelihood(counts)
+        return profile_interval(likelihood, confidence_level=self.confidence_level).interval
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted model: trees in XGBoost's own format, numbers in NumPy's."""
         self.observable.save(Path(folder))
+        level = json.dumps({"confidence_level": self.confidence_level})
+        (Path(folder) / "interval.json").write_text(level, encoding="utf-8")
         save_model(self.binned, Path(folder) / "binned.npz")
 
     def load(self, folder: str | Path) -> None:
         """Read what `save` wrote."""
         self.observable = Observable.load(Path(folder))
+        level = json.loads((Path(folder) / "interval.json").read_text(encoding="utf-8"))
+        self.confidence_level = level["confidence_level"]
         self.binned = load_model(Path(folder) / "binned.npz")
 
     def _templates(self, table: pd.DataFrame, train: TrainingSet) -> Templates:

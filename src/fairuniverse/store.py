@@ -144,8 +144,9 @@ class RunStore:
         for key, value in identity.items():
             if manifest.get(key) != value:
                 raise InvalidDataError(
-                    f"{self.folder} holds a run that does not go with this one: {_CHANGED.get(key, key)} since "
-                    "then. Choose another output folder, or overwrite that run (on the command line: --overwrite)"
+                    f"{self.folder} holds a run that does not go with this one: {_CHANGED.get(key, key)} "
+                    "since then. Choose another output folder, or overwrite that run (on the command line: "
+                    "--overwrite)"
                 )
         return manifest
 

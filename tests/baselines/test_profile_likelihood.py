@@ -84,6 +84,10 @@ def test_saved_and_loaded_it_answers_the_same(model, submission, toy, tmp_path):
     loaded = submission.Model()
     loaded.load(tmp_path)
     assert loaded.predict(toy) == model.predict(toy)
+    # The benchmark's confidence level is obeyed: 95.45 % is twice as wide as 68.27 %.
+    loaded.confidence_level = 0.9545
+    wide, narrow = loaded.predict(toy), model.predict(toy)
+    assert (wide.upper - wide.lower) / (narrow.upper - narrow.lower) == pytest.approx(2, rel=0.1)
 
 
 def test_fit_is_reproducible(model, submission, make_training):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,10 +43,12 @@ class Model:
             shifted = train.shift(centre | {p.name: p.prior.from_alpha(1)})
             effect = histogram(shifted, shifted["weights"]) - total
             covariance += np.outer(effect, effect)
-        self.weights = np.linalg.solve(covariance, self.signal)
-        self.sigma = float(1 / np.sqrt(self.signal @ self.weights))
+        solved = np.linalg.solve(covariance, self.signal)
+        self.weights = solved / (self.signal @ solved)
+        n_sigmas = NormalDist().inv_cdf((1 + train.confidence_level) / 2)
+        self.half_width = float(n_sigmas / np.sqrt(self.signal @ solved))
 
     def predict(self, test: pd.DataFrame) -> Interval:
-        """Estimate of mu and its central 68.27 % interval, from one pseudo-experiment."""
-        mu_hat = float(self.sigma**2 * self.weights @ (histogram(test) - self.background))
-        return Interval(mu_hat, mu_hat - self.sigma, mu_hat + self.sigma)
+        """Estimate of mu and its confidence interval, from one pseudo-experiment."""
+        mu_hat = float(self.weights @ (histogram(test) - self.background))
+        return Interval(mu_hat, mu_hat - self.half_width, mu_hat + self.half_width)
