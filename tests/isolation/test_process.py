@@ -17,7 +17,7 @@ import pytest
 
 from fairuniverse.errors import IsolationError, SubmissionError
 from fairuniverse.isolation.answers import check
-from fairuniverse.isolation.backends import NoIsolation, get_backend
+from fairuniverse.isolation.backends import BACKENDS, NoIsolation, get_backend
 from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.submission import load_submission
@@ -203,12 +203,13 @@ def test_forged_replies_are_found(start):
 def daemon_of(pid):
     """The daemon that the deadly submission left behind, once its own parents are gone."""
     for _ in range(200):
-        for process in psutil.Process(pid).children():
+        for process in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                if "fairuniverse-test-daemon" in process.cmdline() and process.ppid() == pid:
+                is_orphan = process.ppid() == pid or process.parent().name() == "bwrap"
+                if "fairuniverse-test-daemon" in process.cmdline() and is_orphan:
                     return process
         time.sleep(0.05)
-    raise AssertionError("no daemon is a child of the guard")
+    raise AssertionError("no daemon is a child of the guard or the sandbox")
 
 
 def test_daemons_end_with_their_worker(start):
@@ -226,7 +227,7 @@ import sys, threading, time
 from pathlib import Path
 from fairuniverse.config import LimitsConfig
 from fairuniverse.isolation.process import *
-from fairuniverse.isolation.backends import NoIsolation
+from fairuniverse.isolation.backends import get_backend
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.registry import make_simulator
 from fairuniverse.submission import load_submission
@@ -235,7 +236,8 @@ import numpy as np
 world = make_simulator(sys.argv[1], {})
 events = world.generate({"signal": 10, "background": 10}, seed=1)
 training = SharedTraining(events, TrainingSpec(locate(world), {}, 1, [], (0.1, 3.0), 0.68))
-worker = Worker(load_submission(sys.argv[2]), training, backend=NoIsolation(), limits=LimitsConfig(),
+backend = get_backend(sys.argv[4])
+worker = Worker(load_submission(sys.argv[2]), training, backend=backend, limits=LimitsConfig(),
                 log=OutputLog(Path(sys.argv[3])), stop=threading.Event())
 toy = SharedTable()
 toy.write({"x": np.array([7.0], np.float32), "z": np.zeros(1, np.float32)})
@@ -246,9 +248,19 @@ time.sleep(600)
 """
 
 
-def test_nothing_outlives_a_killed_host(tmp_path):
-    """SIGKILL of the host ends worker, guard and daemons, and the private folder is removed."""
-    arguments = [SUBMISSIONS.parent / "tiny_world.py", SUBMISSIONS / "deadly", tmp_path / "worker.log"]
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_outlives_a_killed_host(tmp_path, backend):
+    """SIGKILL of the host ends worker, guard, sandbox and daemons, and the private folder is removed."""
+    try:
+        get_backend(backend)
+    except IsolationError as error:
+        pytest.skip(str(error))
+    arguments = [
+        SUBMISSIONS.parent / "tiny_world.py",
+        SUBMISSIONS / "deadly",
+        tmp_path / "worker.log",
+        backend,
+    ]
     with subprocess.Popen(
         [sys.executable, "-c", HOST, *arguments], stdout=subprocess.PIPE, text=True
     ) as host:
