@@ -83,7 +83,7 @@ class DensityModel:
 
     @cached_property
     def _nominal(self) -> NDArray[np.float64]:
-        return np.array([p.expected_yield for p in self.densities.processes])
+        return np.array([p.expected_yield for p in self.densities.processes], dtype=np.float64)
 
     @cached_property
     def _scaled(self) -> dict[str, NDArray[np.bool_]]:
