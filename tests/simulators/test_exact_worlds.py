@@ -175,7 +175,7 @@ GRIDS = (
 )
 """Of the counting world the coverage is known without toys, see test_counting_closed_form.py."""
 
-N_TOYS = 150
+N_TOYS = 100
 
 
 def auxiliaries(model, values, rng):
