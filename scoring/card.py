@@ -49,6 +49,15 @@ WORST: Mapping[str, float] = {
 }
 """The official keys, always present, and what stands for a score that cannot be computed."""
 
+MAX_WARNINGS = 20
+"""Warnings shown in the terminal; the JSON has all."""
+
+MAX_MESSAGE = 150
+"""Characters shown of the message of a failure."""
+
+NAME_WIDTH = 46
+"""Characters of the first column in the terminal."""
+
 
 @dataclass(frozen=True)
 class ScoreCard:
@@ -61,6 +70,7 @@ class ScoreCard:
         n_sets: Number of values of mu.
         n_failed: Pseudo-experiments without a valid interval.
         failures: The same by status.
+        messages: The first message of each status that occurs.
         mu_range: Smallest and largest mu of the benchmark.
         confidence_level: Confidence level the intervals claim.
         by_mu: Coverage and width at each mu, one record per set.
@@ -75,6 +85,7 @@ class ScoreCard:
     n_sets: int
     n_failed: int
     failures: Mapping[str, int]
+    messages: Mapping[str, str]
     mu_range: tuple[float, float]
     confidence_level: float
     by_mu: Sequence[Mapping[str, Any]]
@@ -91,6 +102,12 @@ class ScoreCard:
         if name not in self.scores:
             raise InvalidDataError(f"no score {name!r}; there are {', '.join(self.scores)}")
         return self.scores[name]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was wrong with the predictions as a whole, from the manifest."""
+        found = self.manifest.get("warnings", ())
+        return tuple(map(str, found)) if isinstance(found, list | tuple) else (str(found),)
 
     def to_json(self) -> dict[str, Any]:
         """Everything in the types of strict JSON: None stands for a number that does not exist."""
@@ -118,21 +135,35 @@ class ScoreCard:
             f"{_printable(self.submission)}: {self.n_toys} pseudo-experiments, {self.n_sets} values of mu, "
             f"{self.n_failed} failed"
         )
-        lines = [head, "-" * len(head)]
+        n_missing = self.failures.get("missing", 0)
+        lines = [f"UNFINISHED: {n_missing} of {self.n_toys} toys have no answer"] if n_missing else []
+        lines += [head, "-" * len(head), *self._warning_lines()]
         lines += [self._line(label, name) for name, label in LABELS.items() if name in self.scores]
-        lines += [f"{'failed: ' + status:<34} {count}" for status, count in self.failures.items() if count]
+        lines += [self._failure_line(status, count) for status, count in self.failures.items() if count]
         for line in self.references:
             lines.append(
-                f"{'reference: ' + line.name:<34} official {line.quantiles_score:.2f}, "
+                f"{'reference: ' + line.name:<{NAME_WIDTH}} official {line.quantiles_score:.2f}, "
                 f"width {line.width:.2f}, Winkler {line.winkler:.2f}"
             )
         return "\n".join(lines) + "\n"
 
+    def _warning_lines(self) -> list[str]:
+        lines = [f"warning: {_printable(w)}" for w in self.warnings[:MAX_WARNINGS]]
+        n_more = len(self.warnings) - len(lines)
+        return [*lines, f"warning: and {n_more} more"] if n_more else lines
+
+    def _failure_line(self, status: str, count: int) -> str:
+        message = _printable(self.messages.get(status, ""))
+        if len(message) > MAX_MESSAGE:
+            message = message[: MAX_MESSAGE - 3] + "..."
+        text = f"   (first: {message})" if message else ""
+        return f"{'failed: ' + status:<{NAME_WIDTH}} {count}{text}"
+
     def _line(self, label: str, name: str) -> str:
         score = self.scores[name]
-        text = "not computable" if score.value is None else pdg_round(score.value, score.error)
+        title = label if label.strip() == name else f"{label} ({name})"
         unit = f" {score.unit}" if score.unit and score.value is not None else ""
-        return f"{label:<34} {text}{unit}{self._remark(name)}".rstrip()
+        return f"{title:<{NAME_WIDTH}} {_number(score)}{unit}{self._remark(name)}".rstrip()
 
     def _remark(self, name: str) -> str:
         score = self.scores[name]
@@ -161,11 +192,45 @@ LABELS: Mapping[str, str] = {
     "pull_width": "pull width",
     "mu_hat_rmse": "RMSE of mu_hat",
     "mu_hat_mae": "MAE of mu_hat",
+    "rmse": "official RMSE",
+    "mae": "official MAE",
     "wall_time_median": "median wall time",
     "wall_time_p95": "95th percentile of wall time",
     "peak_memory": "peak memory",
 }
-"""Names of the scores in the terminal table, in its order."""
+"""Names of the scores in the terminal table, in its order; the key in the files stands beside each."""
+
+SUMMARY: Mapping[str, str] = {
+    "coverage": "coverage",
+    "width": "interval",
+    "width matched": "width_matched",
+    "Winkler": "winkler",
+    "official score": "quantiles_score",
+}
+"""Columns of the summary of several cards, and their scores."""
+
+
+def render_summary(cards: Sequence[ScoreCard]) -> str:
+    """Several cards as a table for a terminal, one line per submission.
+
+    The number of toys N stands in every line: official scores are comparable at the same N only.
+    """
+    head = ("submission", "N", *SUMMARY, "failed")
+    rows = [
+        (
+            _printable(card.submission),
+            str(card.n_toys),
+            *(_number(card.scores[name]) if name in card.scores else "" for name in SUMMARY.values()),
+            str(card.n_failed),
+        )
+        for card in cards
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in (head, *rows)
+    ]
+    rule = "-" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
 
 
 @np.errstate(all="ignore")
@@ -192,6 +257,7 @@ def score_card(results: Results, scores: Sequence[Score] = SCORES) -> ScoreCard:
         n_sets=len(by_mu),
         n_failed=n_toys - int(results.is_ok.sum()),
         failures=failures(results),
+        messages=_first_messages(results),
         mu_range=results.mu_range,
         confidence_level=results.confidence_level,
         by_mu=_records(by_mu),
@@ -205,9 +271,23 @@ def _place(meaning: str) -> str:
     return meaning.rpartition(": ")[2].removesuffix(".")
 
 
+def _number(score: ScoreValue) -> str:
+    if score.value is None:
+        return "not computable"
+    if score.name == "coverage_penalty" and not score.error and abs(score.value) < 0.005:
+        return "0"  # far below what any number of toys resolves
+    return pdg_round(score.value, score.error)
+
+
+def _first_messages(results: Results) -> dict[str, str]:
+    failed = results.table[~results.is_ok]
+    first = failed[failed["message"].astype(str) != ""].groupby("status")["message"].first()
+    return {str(status): str(message) for status, message in first.items()}
+
+
 def _printable(name: str) -> str:
-    """A name without control characters, which could rewrite the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in name)
+    """A name in one line and without control characters, which could rewrite the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(name.split()))
 
 
 def _width_columns(results: Results) -> pd.DataFrame:

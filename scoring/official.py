@@ -8,6 +8,7 @@ number of their set. Nothing else in the folder is read: a settings file among t
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairuniverse.errors import StorageError
+from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.results import STATUSES, Results
 
 from .official_errors import DELTA, stated_uncertainty
@@ -31,6 +32,11 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """Our columns and their official names; the first that is there is read, all are written."""
 
+LOG = logging.getLogger(__name__)
+
+NEEDED = tuple(c for c in KEYS if c != DELTA)
+"""Columns without which there is no interval."""
+
 MAX_BYTES = 32 * 2**20
 """Largest file that is read: ten times what 10,000 toys need."""
 
@@ -41,8 +47,8 @@ def read_official(predictions: Path, reference: Path, *, submission: str = "subm
     Every toy of every set has one row, whatever the files hold. The number of toys in a set is
     ``num_pseudo_experiments`` of the reference; where that is missing, the longest list found (at most
     `MAX_TOYS`). Unreadable or absent files make rows of status ``missing``, and so do lists that end early;
-    the message says why. The manifest lists what was found and not used under ``notes``. Costs are unknown:
-    ``n_events`` is 0, times and memory are NaN.
+    the message says why. Whatever is wrong with a file, and what was found and not used, is logged and listed
+    in the manifest under ``warnings``. Costs are unknown: ``n_events`` is 0, times and memory are NaN.
 
     Args:
         predictions: Folder with the ``result_{set}.json`` files.
@@ -50,9 +56,11 @@ def read_official(predictions: Path, reference: Path, *, submission: str = "subm
         submission: Name for the results table.
 
     Raises:
-        StorageError, InvalidDataError: The reference folder cannot be used (see `read_truth`).
+        StorageError, InvalidDataError: The reference folder cannot be used (see `read_truth`), or the
+            predictions hold no ``result_{set}.json`` at all.
     """
     truth = read_truth(reference)
+    _require_files(predictions, len(truth.mu))
     files = [_read_set(predictions / f"result_{i}.json") for i in range(len(truth.mu))]
     longest = max((f.n_toys for f in files), default=0)
     n_toys = truth.n_toys or min(max(longest, 1), MAX_TOYS)
@@ -60,8 +68,10 @@ def read_official(predictions: Path, reference: Path, *, submission: str = "subm
     table = truth.table(n_toys).assign(submission=submission)
     for column in parts[0]:
         table[column] = np.concatenate([part[column] for part in parts])
-    notes = [note for f in files for note in f.notes(n_toys)] + _unused_files(predictions, len(files))
-    manifest = {"layout": "official", "notes": notes, "settings": _without_truth(truth)}
+    warnings = [w for f in files for w in f.warnings(n_toys)] + _unused_files(predictions, len(files))
+    for warning in warnings:
+        LOG.warning(warning)
+    manifest = {"layout": "official", "warnings": warnings, "settings": _without_truth(truth)}
     return Results(table, truth.mu_range, truth.confidence_level, manifest)
 
 
@@ -96,10 +106,11 @@ def write_official(results: Results, predictions: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _SetFile:
-    """Content of one file: lists as found, or why there are none."""
+    """Content of one file: the lists found, by column and with their names, or why there are none."""
 
     name: str
     lists: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
     statuses: Sequence[Any] = ()
     problem: str = ""
 
@@ -108,77 +119,114 @@ class _SetFile:
         """Length of the longest list."""
         return max(map(len, self.lists.values()), default=0)
 
-    def notes(self, n_toys: int) -> list[str]:
-        """What is there and not used."""
+    def warnings(self, n_toys: int) -> list[str]:
+        """What is wrong with the file, and what it costs."""
+        if self.problem:
+            return [f"{self.name}: {self.problem}: {_count_as(n_toys, 'missing')}"]
+        found = [self._absent(n_toys), self._short(n_toys), self._surplus(n_toys)]
+        return [f"{self.name}: {text}" for text in found if text]
+
+    def _absent(self, n_toys: int) -> str:
+        names = [KEYS[c][0] for c in NEEDED if c not in self.lists]
+        return f"no list {' and no list '.join(names)}: {_count_as(n_toys, 'failed')}" if names else ""
+
+    def _short(self, n_toys: int) -> str:
+        lengths = [t for c in KEYS if (t := self._length(c, n_toys))]
+        if not lengths:
+            return ""
+        n_missing = n_toys - min((len(self.lists[c]) for c in NEEDED if c in self.lists), default=n_toys)
+        cost = _count_as(n_missing, "missing") if n_missing > 0 else "half the width is used instead"
+        return f"{', '.join(lengths)}: {cost}"
+
+    def _surplus(self, n_toys: int) -> str:
         surplus = self.n_toys - n_toys
-        return (
-            [f"{self.name}: {surplus} answers beyond the {n_toys} toys are not used"] if surplus > 0 else []
-        )
+        return f"{surplus} answers beyond the {n_toys} toys are not used" if surplus > 0 else ""
+
+    def _length(self, column: str, n_toys: int) -> str:
+        """How long a list is that ends early."""
+        if len(self.lists.get(column, range(n_toys))) >= n_toys:
+            return ""
+        return f"{self.keys[column]} has {len(self.lists[column])} entries for {n_toys} toys"
 
     def columns(self, n_toys: int) -> dict[str, Any]:
         """Columns of the results table for one set."""
         values, statuses = {}, np.full(n_toys, "ok", dtype=object)
-        has = {c: np.arange(n_toys) < len(self.lists.get(c, ())) for c in KEYS}
         is_number = {}
         for column in KEYS:
             values[column], is_number[column] = _floats(self.lists.get(column, ())[:n_toys], n_toys)
-        needed = [c for c in KEYS if c != DELTA]
         stated = [s if isinstance(s, str) and s in STATUSES else "ok" for s in self.statuses[:n_toys]]
+        shortest = min((len(self.lists[c]) for c in NEEDED if c in self.lists), default=0)
         # From the mildest to the gravest finding: the last one that applies is kept.
         statuses[values["lower"] > values["upper"]] = "swapped"
-        statuses[~np.all([np.isfinite(values[c]) for c in needed], axis=0)] = "non_finite"
-        statuses[~np.all([is_number[c] for c in needed], axis=0)] = "invalid_type"
-        statuses[~np.all([has[c] for c in needed], axis=0)] = "missing_key"
-        statuses[~np.any([has[c] for c in needed], axis=0)] = "missing"
+        statuses[~np.all([np.isfinite(values[c]) for c in NEEDED], axis=0)] = "non_finite"
+        statuses[~np.all([is_number[c] for c in NEEDED], axis=0)] = "invalid_type"
+        if any(c not in self.lists for c in NEEDED):
+            statuses[:] = "missing_key"
+        statuses[shortest:] = "missing"
         for i, status in enumerate(stated):
             statuses[i] = statuses[i] if status == "ok" else status
         return {
             **{c: np.where(np.isfinite(v), v, np.nan) for c, v in values.items()},
             "status": statuses,
-            "message": np.array([self._message(i, s) for i, s in enumerate(statuses)], dtype=object),
+            "message": np.array([self._message(i, s, n_toys) for i, s in enumerate(statuses)], dtype=object),
             "n_events": np.zeros(n_toys, dtype=np.int64),
             "wall_time_s": np.full(n_toys, np.nan),
             "memory_mib": np.full(n_toys, np.nan),
         }
 
-    def _message(self, i: int, status: str) -> str:
+    def _message(self, i: int, status: str, n_toys: int) -> str:
         if status == "ok":
             return ""
         if self.problem:
-            return self.problem
-        found = {
-            KEYS[c][0]: _brief(self.lists[c][i]) if i < len(self.lists.get(c, ())) else "absent"
-            for c in KEYS
-            if c != DELTA
-        }
+            return f"{self.name}: {self.problem}"
+        ended = [c for c in NEEDED if c in self.lists and len(self.lists[c]) <= i]
+        if ended:
+            return f"{self.name}: " + ", ".join(self._length(c, n_toys) for c in ended)
+        found = {KEYS[c][0]: _brief(self.lists[c][i]) if c in self.lists else "absent" for c in NEEDED}
         return f"{self.name}, toy {i}: " + ", ".join(f"{k} = {v}" for k, v in found.items())
+
+
+def _count_as(n_toys: int, what: str) -> str:
+    return f"1 toy counts as {what}" if n_toys == 1 else f"{n_toys} toys count as {what}"
+
+
+def _require_files(predictions: Path, n_sets: int) -> None:
+    """Refuse a folder without any prediction: the path is wrong, not the method."""
+    if not any(predictions.glob("result_*.json")):
+        names = "result_0.json" if n_sets == 1 else f"result_0.json to result_{n_sets - 1}.json"
+        raise InvalidDataError(
+            f"no predictions in {predictions}: expected {names}, each an object with the lists "
+            "mu_hats, delta_mu_hats, p16 and p84, one number per toy"
+        )
 
 
 def _read_set(path: Path) -> _SetFile:
     name = path.name
     try:
         if not path.is_file():  # also refuses a pipe, which would never end
-            return _SetFile(name, problem=f"no file {name} in the predictions")
+            return _SetFile(name, problem="no file of this name in the predictions")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            return _SetFile(name, problem=f"{name} is larger than {MAX_BYTES // 2**20} MiB and was not read")
+            return _SetFile(name, problem=f"larger than {MAX_BYTES // 2**20} MiB, not read")
         content = json.loads(data, parse_int=float)
     except OSError as error:
-        return _SetFile(name, problem=f"cannot read {name}: {error.strerror}")
+        return _SetFile(name, problem=f"cannot be read ({error.strerror})")
+    except json.JSONDecodeError as error:
+        return _SetFile(name, problem=f"not valid JSON (line {error.lineno} column {error.colno})")
     except (ValueError, RecursionError) as error:
-        return _SetFile(name, problem=f"{name} is not valid JSON: {str(error)[:200]}")
+        return _SetFile(name, problem=f"not valid JSON ({str(error)[:200]})")
     if not isinstance(content, dict):
-        return _SetFile(name, problem=f"{name} holds no object with mu_hats, p16 and p84")
+        return _SetFile(name, problem="holds no object with the lists mu_hats, p16 and p84")
     return _set_file(name, content)
 
 
 def _set_file(name: str, content: Mapping[str, Any]) -> _SetFile:
-    found = {c: next((content[k] for k in names if k in content), None) for c, names in KEYS.items()}
-    lists = {c: v for c, v in found.items() if isinstance(v, list)}
+    keys = {c: next((k for k in names if k in content), names[0]) for c, names in KEYS.items()}
+    lists = {c: content[k] for c, k in keys.items() if isinstance(content.get(k), list)}
     statuses = content.get("status")
-    problem = "" if lists else f"{name} has no list under mu_hats, p16 and p84"
-    return _SetFile(name, lists, statuses if isinstance(statuses, list) else (), problem)
+    problem = "" if any(c in lists for c in NEEDED) else "no list under mu_hats, p16 and p84"
+    return _SetFile(name, lists, keys, statuses if isinstance(statuses, list) else (), problem)
 
 
 def _floats(items: Sequence[Any], n_toys: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -197,13 +245,11 @@ def _brief(item: Any) -> str:
 
 def _unused_files(predictions: Path, n_sets: int) -> list[str]:
     used = {f"result_{i}.json" for i in range(n_sets)}
-    try:
-        surplus = sorted(f.name for f in predictions.glob("result_*") if f.name not in used)
-    except OSError:
-        return []
-    return (
-        [f"{len(surplus)} files belong to no set and are not read, such as {surplus[0]}"] if surplus else []
-    )
+    surplus = sorted(f.name for f in predictions.glob("result_*") if f.name not in used)
+    shown = ", ".join(n if n.isprintable() else ascii(n) for n in surplus[:3])
+    more = f" and {len(surplus) - 3} more" if len(surplus) > 3 else ""
+    sets = "the only set is 0" if n_sets == 1 else f"sets are 0 to {n_sets - 1}"
+    return [f"{shown}{more}: no such set in the reference ({sets}), not read"] if surplus else []
 
 
 def _without_truth(truth: Truth) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def read_predictions(predictions: Path, reference: Path | None, read_run: Reader
 
     Raises:
         StorageError: A folder does not exist or cannot be read.
-        InvalidDataError: The reference is not valid.
+        InvalidDataError: The reference is not valid, or there are no predictions.
     """
     if not predictions.is_dir():
         raise StorageError(f"there is no folder of predictions {predictions}")
@@ -73,7 +73,8 @@ def score_folders(
 
     Raises:
         StorageError: Something cannot be read or written.
-        InvalidDataError: The reference is not valid, or the run has several submissions.
+        InvalidDataError: The reference is not valid, there are no predictions, or the run has several
+            submissions.
     """
     results = read_predictions(predictions, reference, read_run)
     card = score_card(results)
@@ -87,7 +88,7 @@ def score_folders(
 
 
 def plain_page(card: ScoreCard) -> str:
-    """The card as a self-contained HTML page without pictures."""
+    """The card, its warnings included, as a self-contained HTML page without pictures."""
     rows = "".join(
         f"<tr><td>{html.escape(s.name)}</td><td>{_cell(s.value)}</td><td>{_cell(s.error)}</td>"
         f"<td>{s.n_toys}</td><td>{s.n_failed}</td><td>{html.escape(s.meaning)}</td></tr>\n"

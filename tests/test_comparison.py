@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,72 @@ def test_classifier(shift, expected):
     """Equal samples have AUC 0.5, Gaussians one sd apart Phi(1/sqrt 2) = 0.76; within four errors."""
     separation = compare(sample(shift=shift), sample(seed=1)).separations[0]
     assert separation.auc == pytest.approx(expected, abs=4 * separation.auc_error + 0.01)
+
+
+@pytest.mark.parametrize("n_shared", [4000, 2000])
+def test_shared_events_do_not_push_the_auc_below_one_half(n_shared):
+    """A table against itself has AUC 0.5 exactly, half of it 0.5 within four errors; both are told."""
+    a = sample(process=False)
+    rows = np.arange(n_shared)
+    other = sample(4000 - n_shared, seed=1, process=False)
+    features = np.concatenate([a.features[:, rows], other.features], axis=1)
+    comparison = compare(a, Events(SCHEMA, np.ascontiguousarray(features)))
+    (separation,) = comparison.separations
+    assert separation.n_shared == n_shared
+    assert separation.auc == pytest.approx(0.5, abs=1e-9 if n_shared == 4000 else 4 * separation.auc_error)
+    which = "all" if n_shared == 4000 else "2000 of 4000"
+    assert f"{which} reference events are in the simulated sample, too" in comparison.render()
+
+
+def test_repeated_counts_are_no_shared_events():
+    """Where features are discrete, equal rows are different events: nothing is shared."""
+    schema = Schema(SCHEMA.features[1:2])
+    a, b = (Events(schema, sample(seed=i).features[1:2].copy()) for i in (0, 1))
+    (separation,) = compare(a, b).separations
+    assert separation.n_shared == 0
+    assert separation.auc == pytest.approx(0.5, abs=4 * separation.auc_error)
+
+
+def test_auc_far_below_one_half_is_commented():
+    """An AUC that no independent samples have is not called inseparable."""
+    comparison = compare(sample(), sample(seed=1), with_classifier=False)
+    low = replace(comparison.separations[0], auc=0.155)
+    text = replace(comparison, separations=(low,)).render()
+    assert "below 0.5: the samples share events" in text
+    assert "cannot be told apart" not in text
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_weights_that_are_all_zero(which):
+    """A process without weight is refused; the message names it, the sample and the remedy."""
+    weights = np.where(np.arange(4000) % 2 == 0, 0.0, 1.0)
+    pair = [sample(seed=i, weights=weights if i == which else None) for i in (0, 1)]
+    name = ("simulated sample", "reference")[which]
+    with pytest.raises(InvalidDataError, match=f"'signal' in the {name} .*leave the column of weights out"):
+        compare(*pair, with_classifier=False)
+
+
+def test_what_one_sample_lacks_is_told():
+    """Weights and labels of one sample alone are named on top and in the JSON; of both or none, nothing."""
+    full, bare = sample(weights=np.ones(4000)), sample(seed=1, process=False)
+    comparison = compare(full, bare, with_classifier=False)
+    assert comparison.notes == (
+        "reference has no weights: its events are compared unweighted",
+        "reference has no process labels: all events are compared together",
+    )
+    assert comparison.render().startswith("reference has no weights")
+    assert comparison.to_json()["notes"] == list(comparison.notes)
+    assert compare(bare, bare, with_classifier=False).notes == ()
+
+
+def test_summary_ends_the_table():
+    """The last lines hold the worst distance of each process relative to its floor."""
+    comparison = compare(sample(shift=1.0), sample(seed=1), with_classifier=False)
+    lines = comparison.render().splitlines()[-3:]
+    d = comparison.distance("signal", "x")
+    assert lines[0] == "summary"
+    assert lines[1].startswith(f"  signal: worst KS {d.ks / d.ks_floor:.2f} x floor (x), ")
+    assert lines[2].startswith("  background: worst KS")
 
 
 def test_only_common_processes():

@@ -25,6 +25,9 @@ MAX_COUNT = 3
 MAX_CLASSIFIER_EVENTS = 20_000
 """Events of each sample that the classifier sees."""
 
+N_FOLDS = 5
+"""Parts for cross-fitting the classifier."""
+
 
 @dataclass(frozen=True)
 class FeatureDistance:
@@ -86,6 +89,8 @@ class ProcessSeparation:
         auc_error: Standard error of `auc` where the samples are equal.
         n_sim: Simulated events compared.
         n_ref: Reference events compared.
+        n_shared: Reference events that are also in the simulated sample, value for value; 0 where events of
+            one sample repeat anyway, as counts do.
     """
 
     process: str
@@ -93,6 +98,7 @@ class ProcessSeparation:
     auc_error: float
     n_sim: int
     n_ref: int
+    n_shared: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,11 +109,13 @@ class Comparison:
         distances: One entry per process and feature.
         fractions: For features that count objects, one entry per process and count, up to `MAX_COUNT`.
         separations: One entry per process.
+        notes: What the samples lack, and how they were compared for that.
     """
 
     distances: tuple[FeatureDistance, ...]
     fractions: tuple[CountFraction, ...]
     separations: tuple[ProcessSeparation, ...]
+    notes: tuple[str, ...] = ()
 
     def distance(self, process: str, feature: str) -> FeatureDistance:
         """Distance of one feature of one process.
@@ -132,16 +140,26 @@ class Comparison:
             "distances": [_finite(asdict(d)) for d in self.distances],
             "fractions": [_finite(asdict(f)) for f in self.fractions],
             "separations": [_finite(asdict(s)) for s in self.separations],
+            "notes": list(self.notes),
         }
 
     def render(self) -> str:
-        """Tables in plain text, a star where the distance exceeds its statistical floor."""
-        return "\n\n".join(self._render_process(s) for s in self.separations)
+        """Tables in plain text, a star where the distance exceeds its floor; then a line per process."""
+        tables = [self._render_process(s) for s in self.separations]
+        summary = "\n".join(["summary", *(self._summary(s) for s in self.separations)])
+        return "\n\n".join([*(["\n".join(self.notes)] if self.notes else []), *tables, summary])
+
+    def _summary(self, s: ProcessSeparation) -> str:
+        """Worst distance relative to its floor, and the AUC."""
+        known = [d for d in self.distances if d.process == s.process and math.isfinite(d.ks)]
+        worst = max(known, key=lambda d: d.ks / d.ks_floor, default=None)
+        ks = f"worst KS {worst.ks / worst.ks_floor:.2f} x floor ({worst.feature})" if worst else "no KS"
+        n_above = sum(d.ks > d.ks_floor for d in known)
+        return f"  {s.process or 'all events'}: {ks}, {n_above} of {len(known)} above; {_auc_text(s)}"
 
     def _render_process(self, s: ProcessSeparation) -> str:
         title = (
-            f"{s.process or 'all events'}: {s.n_sim} simulated, {s.n_ref} reference events; "
-            f"AUC {s.auc:.3f} +- {s.auc_error:.3f} (0.5: cannot be told apart)"
+            f"{s.process or 'all events'}: {s.n_sim} simulated, {s.n_ref} reference events; {_auc_text(s)}"
         )
         head = (
             f"  {'feature':<30}{'KS':>8}{'floor':>8}  {'W/sd':>7}{'mean sim':>11}{'mean ref':>11}"
@@ -154,7 +172,7 @@ class Comparison:
             for d in self.distances
             if d.process == s.process
         ]
-        return "\n".join([title, head, *lines, *self._render_fractions(s.process)])
+        return "\n".join([title, *_shared_text(s), head, *lines, *self._render_fractions(s.process)])
 
     def _render_fractions(self, process: str) -> Iterator[str]:
         for f in self.fractions:
@@ -164,6 +182,23 @@ class Comparison:
                     f"  {count:<30}{f.fraction_sim:>8.3f} simulated, {f.fraction_ref:.3f} reference, "
                     f"difference {f.fraction_sim - f.fraction_ref:+.3f} +- {f.error:.3f}"
                 )
+
+
+def _auc_text(s: ProcessSeparation) -> str:
+    if math.isnan(s.auc):
+        return "AUC not computed"
+    is_below = s.auc < 0.5 - 4 * s.auc_error
+    remark = "below 0.5: the samples share events" if is_below else "0.5: cannot be told apart"
+    return f"AUC {s.auc:.3f} +- {s.auc_error:.3f} ({remark})"
+
+
+def _shared_text(s: ProcessSeparation) -> Iterator[str]:
+    if s.n_shared:
+        which = "all" if s.n_shared == s.n_ref else f"{s.n_shared} of {s.n_ref}"
+        yield (
+            f"  {which} reference events are in the simulated sample, too: "
+            "floors and errors hold for independent samples only"
+        )
 
 
 def compare(simulated: Events, reference: Events, *, with_classifier: bool = True) -> Comparison:
@@ -184,7 +219,8 @@ def compare(simulated: Events, reference: Events, *, with_classifier: bool = Tru
         sample is unlabelled.
 
     Raises:
-        InvalidDataError: Different schemas, or no process that both have.
+        InvalidDataError: Different schemas, no process that both have, or a process without any positive
+            weight.
         MissingDependencyError: scikit-learn is not installed, and the classifier was asked for.
     """
     pairs = list(_pairs(simulated, reference))
@@ -200,7 +236,9 @@ def compare(simulated: Events, reference: Events, *, with_classifier: bool = Tru
         for fraction in _fractions(process, i, sim, ref)
     ]
     separations = [_separation(*pair, with_classifier) for pair in pairs]
-    return Comparison(tuple(distances), tuple(fractions), tuple(separations))
+    return Comparison(
+        tuple(distances), tuple(fractions), tuple(separations), tuple(_notes(simulated, reference))
+    )
 
 
 def comparison_histograms(simulated: Events, reference: Events, *, n_bins: int = 25) -> pd.DataFrame:
@@ -221,7 +259,7 @@ def comparison_histograms(simulated: Events, reference: Events, *, n_bins: int =
         without reference events.
 
     Raises:
-        InvalidDataError: Different schemas, or no process that both have.
+        InvalidDataError: See `compare`.
     """
     import pandas as pd
 
@@ -253,12 +291,29 @@ def _pairs(simulated: Events, reference: Events) -> Iterator[tuple[str, Events, 
     if not common:
         raise InvalidDataError("no process has events in both samples: nothing to compare")
     for process in common:
-        whole = process == ""
-        yield (
-            process,
-            simulated if whole else simulated.of_process(process),
-            reference if whole else reference.of_process(process),
+        pair = [e if process == "" else e.of_process(process) for e in (simulated, reference)]
+        for name, events in zip(("simulated sample", "reference"), pair, strict=True):
+            _require_weight(events, process, name)
+        yield process, pair[0], pair[1]
+
+
+def _require_weight(events: Events, process: str, name: str) -> None:
+    if events.weights is not None and not (events.weights > 0).any():
+        where = f" of process {process!r}" if process else ""
+        raise InvalidDataError(
+            f"no event{where} in the {name} has a positive weight: "
+            "give positive weights, or leave the column of weights out to count every event as one"
         )
+
+
+def _notes(simulated: Events, reference: Events) -> Iterator[str]:
+    """What one sample has and the other has not."""
+    names = ("simulated sample", "reference")
+    for name, events, other in zip(names, (simulated, reference), (reference, simulated), strict=True):
+        if events.weights is None and other.weights is not None:
+            yield f"{name} has no weights: its events are compared unweighted"
+        if events.process is None and other.process is not None:
+            yield f"{name} has no process labels: all events are compared together"
 
 
 def _has(events: Events, process: str) -> bool:
@@ -366,7 +421,25 @@ def _separation(
     auc = math.nan
     if with_classifier and min(n_sim, n_ref) >= 10:
         auc = _cross_fitted_auc(_sample(simulated, n_sim), _sample(reference, n_ref))
-    return ProcessSeparation(process, auc, error, len(simulated), len(reference))
+    n_shared = _n_shared(_row_keys(simulated.features), _row_keys(reference.features))
+    return ProcessSeparation(process, auc, error, len(simulated), len(reference), n_shared)
+
+
+def _row_keys(features: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """A number for each event, equal for events of equal features and otherwise different in practice."""
+    factors = np.random.default_rng(0).integers(1, 2**63, len(features), dtype=np.uint64) * 2 + 1
+    keys = np.zeros(features.shape[1], dtype=np.uint64)
+    for factor, row in zip(factors, features, strict=True):
+        keys += (row + np.float32(0)).view(np.uint32) * factor  # adding 0 makes -0.0 a 0.0; sums wrap around
+    return keys
+
+
+def _n_shared(simulated: NDArray[np.uint64], reference: NDArray[np.uint64]) -> int:
+    """How many reference events are in the other sample; 0 if events repeat within a sample anyway."""
+    # Where a tenth of a sample repeats, features are discrete: equal rows are then different events.
+    if any(len(np.unique(keys)) < 0.9 * len(keys) for keys in (simulated, reference)):
+        return 0
+    return int(np.isin(reference, simulated).sum())
 
 
 def _sample(events: Events, n: int) -> NDArray[np.float32]:
@@ -379,7 +452,7 @@ def _cross_fitted_auc(simulated: NDArray[np.float32], reference: NDArray[np.floa
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
         from sklearn.metrics import roc_auc_score
-        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+        from sklearn.model_selection import PredefinedSplit, cross_val_predict
         from threadpoolctl import threadpool_limits
     except ImportError as error:
         raise MissingDependencyError(
@@ -388,10 +461,26 @@ def _cross_fitted_auc(simulated: NDArray[np.float32], reference: NDArray[np.floa
     features = np.concatenate([simulated, reference])
     truth = np.repeat([0, 1], [len(simulated), len(reference)])
     trees = HistGradientBoostingClassifier(max_depth=3, max_iter=60, learning_rate=0.08, random_state=0)
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = PredefinedSplit(_folds(simulated, reference))
     with threadpool_limits(1):  # waiting threads cost more than they bring when other programs run, too
         scores = cross_val_predict(trees, features, truth, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(truth, scores))
+
+
+def _folds(simulated: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Fold of each event, simulated ones first; both samples are spread evenly over the folds.
+
+    An event that is in both samples is in one fold: trained on its copy, trees would tell the wrong sample.
+    """
+    keys = [_row_keys(sample.T) for sample in (simulated, reference)]
+    rng = np.random.default_rng(0)
+    folds = np.concatenate([rng.permutation(len(k)) % N_FOLDS for k in keys])
+    if _n_shared(keys[0], keys[1]):
+        order = np.argsort(keys[0])
+        place = np.minimum(np.searchsorted(keys[0], keys[1], sorter=order), len(order) - 1)
+        is_shared = keys[0][order[place]] == keys[1]
+        folds[len(keys[0]) :][is_shared] = folds[order[place]][is_shared]
+    return folds
 
 
 def _histogram(

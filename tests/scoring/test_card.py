@@ -2,12 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from fairuniverse.scoring import SCORES, score_card
-from fairuniverse.scoring.card import WORST, pdg_round
+from fairuniverse.scoring.card import LABELS, MAX_WARNINGS, WORST, pdg_round, render_summary
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.results import STATUSES, Results
@@ -111,7 +112,7 @@ def test_unknown_score_names_the_known_ones() -> None:
 def test_official_score_is_never_shown_without_its_n() -> None:
     """The line of the official score in the terminal names N."""
     lines = score_card(gaussian_results(n_toys=50)).render().splitlines()
-    assert [("N = 500" in line) for line in lines if line.startswith("official")] == [True]
+    assert [("N = 500" in line) for line in lines if line.startswith("official quantile")] == [True]
 
 
 def test_a_name_cannot_rewrite_the_terminal() -> None:
@@ -141,3 +142,75 @@ def test_a_name_cannot_rewrite_the_terminal() -> None:
 def test_rounding_of_the_particle_data_group(value: float, error: float | None, text: str) -> None:
     """Errors of 100 to 354 keep two digits, to 949 one, and 950 on is rounded up to 1000 with two."""
     assert pdg_round(value, error) == text
+
+
+def _with(results: Results, *, warnings: object = (), message: str = "", name: str = "method") -> Results:
+    table = results.table.assign(submission=name)
+    table.loc[table["status"] != "ok", "message"] = message
+    return Results(table, results.mu_range, results.confidence_level, {"warnings": warnings})
+
+
+def test_every_line_names_its_key() -> None:
+    """Words and the key of the JSON stand side by side, the official errors beside the textbook ones."""
+    text = score_card(gaussian_results()).render()
+    assert all(f"({key})" in text or f"\n{key} " in text for key in LABELS)
+    assert "mean width (interval)" in text
+    assert "RMSE of mu_hat (mu_hat_rmse)" in text
+    assert "official RMSE (rmse)" in text
+
+
+def test_unfinished_runs_say_so_first() -> None:
+    """Toys without an answer are the first thing told; finished runs have no such line."""
+    results = gaussian_results(n_mu=2, n_toys=10)
+    assert "UNFINISHED" not in score_card(results).render()
+    lines = score_card(failing(results, [1, 2], "missing")).render().splitlines()
+    assert lines[0] == "UNFINISHED: 2 of 20 toys have no answer"
+
+
+def test_warnings_stand_under_the_title() -> None:
+    """Warnings of the manifest follow the title, a long list is cut, control characters are not printed."""
+    warnings = ["\x1b[2Jbad", *map(str, range(MAX_WARNINGS + 4))]
+    lines = score_card(_with(gaussian_results(n_mu=1, n_toys=3), warnings=warnings)).render().splitlines()
+    assert lines[2] == "warning: ?[2Jbad"
+    assert lines[2 + MAX_WARNINGS] == "warning: and 5 more"
+    assert not lines[3 + MAX_WARNINGS].startswith("warning")
+
+
+@pytest.mark.parametrize("warnings", ["one", None, 3, {"a": 1}])
+def test_odd_warnings_of_strangers(warnings: object) -> None:
+    """Whatever a stranger's manifest holds under warnings is shown in one line."""
+    text = score_card(_with(gaussian_results(n_mu=1, n_toys=3), warnings=warnings)).render()
+    assert f"warning: {warnings}" in text
+
+
+def test_first_message_of_a_failure_is_shown() -> None:
+    """The line of a failure holds its first message, in one line and cut."""
+    results = failing(gaussian_results(n_mu=1, n_toys=5), [1, 2])
+    text = score_card(_with(results, message="ValueError:\n" + "x" * 500)).render()
+    (line,) = [line for line in text.splitlines() if line.startswith("failed: exception")]
+    assert "2   (first: ValueError: xxx" in line
+    assert len(line) < 250
+    assert line.endswith("...)")
+
+
+def test_penalty_that_nobody_can_resolve_is_zero() -> None:
+    """A loss by coverage without an error and far below one percent is not printed with four digits."""
+    card = score_card(gaussian_results(n_mu=1, n_toys=30))
+    penalty = replace(card["coverage_penalty"], value=3.066e-05, error=None)
+    text = replace(card, scores={**card.scores, "coverage_penalty": penalty}).render()
+    (line,) = [line for line in text.splitlines() if "coverage_penalty" in line]
+    assert line.split()[-1] == "0"
+
+
+def test_summary_has_a_line_per_submission() -> None:
+    """Names, N, the main scores with errors and the failures stand in aligned columns."""
+    good = score_card(_with(gaussian_results(), name="good"))
+    bad = score_card(_with(failing(gaussian_results(n_toys=20), slice(None)), name="bad\x1b one"))
+    head, rule, *lines = render_summary([good, bad]).splitlines()
+    assert head.split()[:3] == ["submission", "N", "coverage"]
+    assert {len(line) for line in (head, rule, *lines)} == {len(head)}
+    assert lines[0].split()[:2] == ["good", "1000"]
+    assert pdg_round(good["winkler"].value, good["winkler"].error) in lines[0]
+    assert lines[1].startswith("bad? one")
+    assert lines[1].split()[-1] == "200"
+    assert "not computable" in lines[1]

@@ -92,16 +92,30 @@ def test_missing_uncertainty_costs_nothing(folders: tuple[Path, Path]) -> None:
 
 
 def test_ragged_lists(folders: tuple[Path, Path]) -> None:
-    """Where only one list goes on the toy lacks a key; where all have ended it is missing."""
-    assert _read(folders, GOOD | {"p16": [0.9]}).table["status"].tolist() == ["ok", "missing_key"]
+    """Toys beyond the end of the shortest list are missing; message and warning name the list."""
+    results = _read(folders, GOOD | {"p16": [0.9]})
+    assert results.table["status"].tolist() == ["ok", "missing"]
+    assert results.table["message"].tolist() == ["", "result_0.json: p16 has 1 entries for 2 toys"]
+    assert results.manifest["warnings"] == [
+        "result_0.json: p16 has 1 entries for 2 toys: 1 toy counts as missing"
+    ]
     assert _read(folders, {k: v[:1] for k, v in GOOD.items()}).table["status"].tolist() == ["ok", "missing"]
+
+
+def test_short_list_of_uncertainties_is_a_warning_only(folders: tuple[Path, Path]) -> None:
+    """Every toy keeps its interval; the warning says what stands in."""
+    results = _read(folders, GOOD | {"delta_mu_hats": [0.1]})
+    assert results.is_ok.all()
+    assert results.manifest["warnings"] == [
+        "result_0.json: delta_mu_hats has 1 entries for 2 toys: half the width is used instead"
+    ]
 
 
 def test_too_many_answers_are_noted(folders: tuple[Path, Path]) -> None:
     """Answers beyond the toys of the reference are not used, and the manifest says so."""
     results = _read(folders, {k: v * 3 for k, v in GOOD.items()})
     assert len(results.table) == 2
-    assert results.manifest["notes"] == ["result_0.json: 4 answers beyond the 2 toys are not used"]
+    assert results.manifest["warnings"] == ["result_0.json: 4 answers beyond the 2 toys are not used"]
 
 
 @pytest.mark.parametrize(
@@ -119,9 +133,13 @@ def test_too_many_answers_are_noted(folders: tuple[Path, Path]) -> None:
 )
 def test_unusable_file(folders: tuple[Path, Path], content: str, message: str) -> None:
     """A file without answers makes rows of status missing that say why."""
-    table = _read(folders, content).table
-    assert table["status"].tolist() == ["missing"] * 2
-    assert message in table["message"][0]
+    results = _read(folders, content)
+    assert results.table["status"].tolist() == ["missing"] * 2
+    assert message in results.table["message"][0]
+    (warning,) = results.manifest["warnings"]
+    assert warning.startswith("result_0.json: ")
+    assert message in warning
+    assert warning.endswith(": 2 toys count as missing")
 
 
 def test_binary_file(folders: tuple[Path, Path]) -> None:
@@ -145,11 +163,39 @@ def test_pipe_does_not_block(folders: tuple[Path, Path]) -> None:
 
 
 def test_absent_predictions(folders: tuple[Path, Path]) -> None:
-    """No file at all: every toy is missing, and there is a score card."""
+    """A folder without any prediction is refused with its path, the expected files and their keys."""
     (folders[0] / "result_0.json").unlink()
+    with pytest.raises(
+        InvalidDataError, match=r"predictions: expected result_0\.json, .*mu_hats.* p16 and p84"
+    ):
+        read_official(*folders)
+
+
+def test_only_a_file_of_another_set(folders: tuple[Path, Path]) -> None:
+    """Every toy is missing, both the absent and the surplus file are named, and there is a score card."""
+    (folders[0] / "result_0.json").rename(folders[0] / "result_7.json")
     results = read_official(*folders)
     assert results.table["status"].tolist() == ["missing"] * 2
+    assert results.manifest["warnings"] == [
+        "result_0.json: no file of this name in the predictions: 2 toys count as missing",
+        "result_7.json: no such set in the reference (the only set is 0), not read",
+    ]
     assert score_card(results).to_flat()["coverage"] == 0
+
+
+def test_place_of_an_error_in_the_json(folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
+    """The warning tells line and column, and is logged, too."""
+    expected = "result_0.json: not valid JSON (line 1 column 9): 2 toys count as missing"
+    assert _read(folders, '{"p16": ').manifest["warnings"] == [expected]
+    assert caplog.messages == [expected]
+
+
+def test_missing_list_is_a_warning(folders: tuple[Path, Path]) -> None:
+    """The warning names the lists that are absent or no lists; a good folder has no warnings."""
+    assert read_official(*folders).manifest["warnings"] == []
+    assert _read(folders, {"mu_hats": [1.0, 1.0], "p16": 3}).manifest["warnings"] == [
+        "result_0.json: no list p16 and no list p84: 2 toys count as failed"
+    ]
 
 
 def test_sets_are_matched_by_number(tmp_path: Path) -> None:
@@ -179,7 +225,10 @@ def test_stray_files_are_noted(folders: tuple[Path, Path]) -> None:
         _write(folders[0] / name, GOOD)
     results = read_official(*folders)
     assert len(results.table) == 2
-    assert results.manifest["notes"][0].startswith("3 files")
+    assert results.manifest["warnings"] == [
+        "result_00.json, result_1.json, result_x.json: "
+        "no such set in the reference (the only set is 0), not read"
+    ]
 
 
 def test_number_of_toys_without_a_word_from_the_reference(tmp_path: Path) -> None:

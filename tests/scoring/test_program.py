@@ -115,5 +115,27 @@ def test_names_are_escaped_in_the_page() -> None:
     assert "<script" not in plain_page(score_card(named))
 
 
+def test_broken_files_are_named_in_the_page(folders: tuple[Path, Path, Path]) -> None:
+    """The plain page shows the warnings, and what strangers wrote in them is escaped."""
+    (folders[0] / "result_1.json").write_text('{"mu_hats"')
+    (folders[0] / "result_<b>.json").write_text("{}")
+    card = score_folders(*folders)
+    page = (folders[2] / "detailed_results.html").read_text()
+    assert "warning: result_1.json: not valid JSON (line 1 column 11): 20 toys count as missing" in page
+    assert "UNFINISHED: 20 of 60 toys have no answer" in page
+    assert "result_&lt;b&gt;.json" in page
+    assert "<b>" not in page
+    assert len(card.warnings) == 2
+
+
+def test_empty_predictions_folder_ends_with_a_message(folders: tuple[Path, Path, Path], capsys) -> None:
+    """A folder without predictions gives no score but a message with the names of the files."""
+    for file in folders[0].iterdir():
+        file.unlink()
+    assert main([*map(str, folders)]) == 1
+    assert "expected result_0.json to result_2.json" in capsys.readouterr().err
+    assert not folders[2].exists()
+
+
 def _tree(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in folder.rglob("*")}
