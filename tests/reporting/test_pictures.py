@@ -8,8 +8,10 @@ import pytest
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.reporting import overview_chart, save_chart, write_comparison
+from fairuniverse.reporting.diagnostics import OUTCOMES
 from fairuniverse.reporting.page import number, with_error
 from fairuniverse.reporting.theme import keys
+from fairuniverse.results import Results
 from report_inputs import make_results
 
 
@@ -37,6 +39,46 @@ def test_svg_names_the_submissions_and_their_scores(chart, tmp_path):
     assert "profile_likelihood" in text
     assert "mean width" in text
     assert "200 toys" in text
+
+
+def marks_of(chart, channel):
+    """Rows of all layers of the first panel that draw a column along x."""
+    layers = chart["hconcat"][0]["layer"]
+    found = [la for la in layers if la["encoding"]["x"]["field"] == channel]
+    return [(la["mark"], row) for la in found for row in la["data"]["values"]]
+
+
+def test_what_is_beyond_the_axis_is_marked_at_its_edge():
+    """An interval that lies outside, one longer than the axis and a lone mu_hat outside leave triangles."""
+    results = make_results(("a",), n_mu=1, n_toys=4, failure_rate=0.0)
+    table = results.table.assign(mu_true=1.0, mu_hat=1.0, lower=0.8, upper=1.2)
+    table.loc[1, ["lower", "mu_hat", "upper"]] = [7.0, 8.0, 9.0]
+    table.loc[2, ["lower", "upper"]] = [-1e300, 1e300]
+    table.loc[3, "mu_hat"] = -8.0
+    chart = overview_chart(Results(table, results.mu_range))
+    low, high = chart["hconcat"][0]["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    edges = {(m["shape"], row["rank"], row["edge"], m["color"]) for m, row in marks_of(chart, "edge")}
+    hit, miss = OUTCOMES[0].color, OUTCOMES[1].color
+    assert edges == {
+        ("triangle-right", 1, high, miss),
+        ("triangle-left", 2, low, hit),
+        ("triangle-right", 2, high, hit),
+        ("triangle-left", 3, low, hit),
+    }
+    assert all(low <= row["low"] <= row["high"] <= high for _, row in marks_of(chart, "low"))
+
+
+def test_the_true_mu_of_every_row_is_its_own():
+    """Each true mu has one vertical line over exactly its rows; steps lie between rows."""
+    results = make_results(("a",), n_mu=3, n_toys=4)
+    rows = [row for _, row in marks_of(overview_chart(results), "mu_true") if "low" in row]
+    assert [row["mu_true"] for row in rows] == pytest.approx(sorted(results.table["mu_true"].unique()))
+    assert [(row["low"], row["high"]) for row in rows] == [(-0.5, 3.5), (3.5, 7.5), (7.5, 11.5)]
+
+
+def test_outcomes_have_colours_that_the_first_methods_do_not_have():
+    """Green and purple do not stand for a method beside them."""
+    assert not {k.color for k in OUTCOMES[:2]} & {k.color for k in keys(["first", "second"])}
 
 
 def test_other_picture_formats_are_refused(chart, tmp_path):

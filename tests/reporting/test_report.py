@@ -12,7 +12,9 @@ import pytest
 from fairuniverse.scoring import score_card
 
 from fairuniverse.errors import InvalidDataError, StorageError
+from fairuniverse.protocols import ScoreValue
 from fairuniverse.reporting import shape_table, write_report
+from fairuniverse.reporting.cards import card_table
 from fairuniverse.results import Results
 from report_inputs import make_cards, make_results
 from tiny_world import Simulator
@@ -162,6 +164,65 @@ def test_marks_carry_their_values(page):
 def test_only_the_best_submission_is_marked(page, results):
     """Of two submissions one is marked per score with a direction, and a reference never."""
     assert page.texts.count("best") == 2  # official score and width; equal times mark nobody
+
+
+def test_numbers_of_toys_stand_once_in_the_header(page):
+    """N is said for each submission and beside the official score, whose penalty depends on it."""
+    assert sum(text.startswith("N = 1,000") for text in page.texts) == 2 + 2
+
+
+def test_wrong_coverage_is_best_only_where_it_is_paid_for():
+    """The shortest intervals win no width if they cover too rarely, but may win the official score."""
+    results = make_results(("right", "short", "follows_tes", "wide"), failure_rate=0.0)
+    table = results.table.copy()
+    rows = table["submission"] == "short"
+    table.loc[rows, "lower"] = table.loc[rows, "mu_hat"] - 0.01
+    table.loc[rows, "upper"] = table.loc[rows, "mu_hat"] + 0.01
+    spoilt = Results(table, results.mu_range)
+    best = {
+        row[0].text: [cell.is_best for cell in row[1:]]
+        for row in card_table(make_cards(spoilt), {}, spoilt).rows
+    }
+    assert best["quantiles_score"] == [False, True, False, False]
+    assert best["interval"] == [True, False, False, False]
+
+
+def test_each_submission_names_its_own_slice():
+    """What differs between submissions stands in their cells, what they share in the row's name."""
+    results = make_results(("a", "b"), n_toys=5)
+    head = "Coverage of the least compatible slice"
+    cards = {
+        name: (ScoreValue("coverage_worst_slice", 0.5, None, "", None, 50, 0, f"{head}: {place}."),)
+        for name, place in (("a", "mu in [1, 1]"), ("b", "jes in [0.9, 1]"))
+    }
+    (row,) = card_table(cards, {}, results).rows
+    assert [cell.note for cell in row] == [f"{head}.", "mu in [1, 1].", "jes in [0.9, 1]."]
+
+
+def test_an_unfinished_run_says_so_first(tmp_path):
+    """Toys without an answer are counted by submission, before the facts."""
+    results = make_results(("done", "stopped"), n_mu=1, n_toys=12, failure_rate=0.0)
+    table = results.table.copy()
+    rows = table.index[table["submission"] == "stopped"][1:]
+    table.loc[rows, ["mu_hat", "lower", "upper"]] = np.nan
+    table.loc[rows, "status"] = "missing"
+    page = report_of(Results(table, results.mu_range), tmp_path)
+    alert = "Unfinished: 11 of 12 toys of stopped have no answer yet."
+    assert page.texts.index(alert) < page.texts.index("Toys each")
+    assert page.count("p", role="alert") == 1
+
+
+def test_a_run_that_was_stopped_with_all_answers_is_unfinished_too(tmp_path):
+    """A run's manifest without its end is said; predictions from files have neither start nor end."""
+    stopped = make_results(("a",), n_mu=1, n_toys=4, manifest={"sessions": [{"started": "today"}]})
+    assert "Unfinished: the run of a was stopped" in report_of(stopped, tmp_path).text
+    assert "Unfinished" not in report_of(Results(stopped.table, stopped.mu_range), tmp_path).text
+
+
+def test_references_and_errors_are_explained(page):
+    """What data-blind is and what the errors leave out are said on the page."""
+    assert "the whole range of mu, 0.1 to 3, with probability 0.6827, otherwise an empty" in page.text
+    assert "do not contain the fluctuation of the training sample" in page.text
 
 
 def test_hostile_names_messages_and_provenance_stay_text(tmp_path):

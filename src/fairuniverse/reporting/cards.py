@@ -8,8 +8,11 @@ import pandas as pd
 
 from fairuniverse.protocols import ScoreValue
 from fairuniverse.reporting import marks
+from fairuniverse.reporting.diagnostics import TWO_SIGMA_CL
 from fairuniverse.reporting.page import Cell, Figure, Panel, Table, with_error
 from fairuniverse.reporting.theme import INK, Key, keys
+from fairuniverse.results import Results
+from fairuniverse.statistics import binomial_band
 
 Cards = Mapping[str, Sequence[ScoreValue]]
 """Scores of each submission, by its name."""
@@ -17,19 +20,34 @@ Cards = Mapping[str, Sequence[ScoreValue]]
 References = Mapping[str, Mapping[str, float]]
 """Expected scores of reference methods: by the method's name, then by the score's name."""
 
+SHOWN_NAMES = {"rmse": "rmse (official)", "mae": "mae (official)"}
+"""Names on the page of scores whose keys mean something else in a textbook."""
+
+SHARED_TRAINING = "The error does not contain the fluctuation of the training sample, which all toys share."
+
+REMARKS = {"bias": SHARED_TRAINING, "pull_mean": SHARED_TRAINING}
+"""What the page adds to the meaning of a score."""
+
+BY_COVERAGE = ("quantiles_score", "winkler")
+"""Scores that get worse with wrong coverage: in them anybody can be the best."""
+
 ARROWS = {True: "↑ larger is better", False: "↓ smaller is better", None: ""}
 
 
-def card_table(cards: Cards, references: References) -> Table:
+def card_table(cards: Cards, references: References, results: Results) -> Table:
     """One row per score, one column per submission and, after them, per reference method.
 
     The best submission of a row is marked where there are several and the score has a direction; references
     are never marked. Counts of zero for everybody are left out.
     """
     columns = [_by_name(card) for card in cards.values()]
+    is_right = [has_right_coverage(results.of(name)) for name in cards]
     names = [n for n in dict.fromkeys(n for c in columns for n in c) if not _is_idle(n, columns)]
     rows = (
-        (*_row(name, columns), *(Cell(with_error(line.get(name), None)) for line in references.values()))
+        (
+            *_row(name, columns, is_right),
+            *(Cell(with_error(line.get(name), None)) for line in references.values()),
+        )
         for name in names
     )
     return Table(
@@ -38,8 +56,18 @@ def card_table(cards: Cards, references: References) -> Table:
         "Score card",
         "Value ± standard error, with the number of toys N: scores of different N must not be compared, "
         "because the official score's penalty grows with N at the same coverage. “best” marks the best "
-        "value of a row, whether or not the difference exceeds the errors.",
+        "value of a row, whether or not the difference exceeds the errors. Submissions whose coverage is "
+        f"outside the {TWO_SIGMA_CL:.2%} binomial band compete only in {' and '.join(BY_COVERAGE)}, which "
+        f"pay for wrong coverage.{_data_blind(references, results)}",
+        notes=("", *(_counts(column) for column in columns), *("" for _ in references)),
     )
+
+
+def has_right_coverage(results: Results) -> bool:
+    """Whether the coverage of one submission is inside the 95.45 % binomial band around the claimed level."""
+    covers = results.covers()
+    low, high = binomial_band(results.confidence_level, len(covers), TWO_SIGMA_CL)
+    return bool(low <= covers.mean() <= high)
 
 
 def score_figure(cards: Cards, references: References) -> Figure | None:
@@ -64,6 +92,27 @@ def _by_name(card: Sequence[ScoreValue]) -> dict[str, ScoreValue]:
     return {score.name: score for score in card}
 
 
+def _counts(column: Mapping[str, ScoreValue]) -> str:
+    """Number of toys of a submission, and how many of them failed."""
+    first = next(iter(column.values()), None)
+    return "" if first is None else f"N = {first.n_toys:,}{_failed(first)}"
+
+
+def _failed(score: ScoreValue) -> str:
+    return f", {score.n_failed:,} failed" if score.n_failed else ""
+
+
+def _data_blind(references: References, results: Results) -> str:
+    """What the reference of that name is."""
+    if "data-blind" not in references:
+        return ""
+    low, high = results.mu_range
+    return (
+        f" “data-blind (reference)” is the whole range of mu, {low:g} to {high:g}, with probability "
+        f"{results.confidence_level:g}, otherwise an empty interval, whatever the data."
+    )
+
+
 def _is_idle(name: str, columns: Sequence[Mapping[str, ScoreValue]]) -> bool:
     """Whether a score is a count that is zero for everybody."""
     scores = [c[name] for c in columns if name in c]
@@ -74,23 +123,53 @@ def _is_ranking(score: ScoreValue | None) -> bool:
     return score is not None and None not in (score.value, score.error, score.higher_is_better)
 
 
-def _row(name: str, columns: Sequence[Mapping[str, ScoreValue]]) -> tuple[Cell, ...]:
+def _row(
+    name: str, columns: Sequence[Mapping[str, ScoreValue]], is_right: Sequence[bool]
+) -> tuple[Cell, ...]:
     scores = [c.get(name) for c in columns]
     example = next(s for s in scores if s is not None)
-    unit = f" [{example.unit}]" if example.unit else ""
-    note = " · ".join(filter(None, (ARROWS[example.higher_is_better], example.meaning)))
-    best = _best(scores)
-    return Cell(f"{name}{unit}", note), *(_cell(s, best) for s in scores)
+    meaning, places = _meanings(scores)
+    note = " · ".join(filter(None, (ARROWS[example.higher_is_better], meaning, REMARKS.get(name))))
+    rivals = [s if ok or name in BY_COVERAGE else None for s, ok in zip(scores, is_right, strict=True)]
+    best = _best(rivals)
+    return Cell(_shown_name(example), note), *(
+        _cell(score, place, column, best if rival else None)
+        for score, place, column, rival in zip(scores, places, columns, rivals, strict=True)
+    )
 
 
-def _cell(score: ScoreValue | None, best: ScoreValue | None) -> Cell:
+def _shown_name(score: ScoreValue) -> str:
+    unit = f" [{score.unit}]" if score.unit else ""
+    return f"{SHOWN_NAMES.get(score.name, score.name)}{unit}"
+
+
+def _meanings(scores: Sequence[ScoreValue | None]) -> tuple[str, list[str]]:
+    """What a score means to all submissions, and what it means to each where that differs."""
+    texts = [s.meaning if s else "" for s in scores]
+    known = {s.meaning for s in scores if s}
+    if len(known) == 1:
+        return known.pop(), [""] * len(texts)
+    heads = {text.partition(": ")[0] for text in known}
+    if len(heads) == 1:
+        return f"{heads.pop()}.", [text.partition(": ")[2] for text in texts]
+    return "", texts
+
+
+def _cell(
+    score: ScoreValue | None, place: str, column: Mapping[str, ScoreValue], best: ScoreValue | None
+) -> Cell:
     if score is None:
         return Cell("–")
     text = with_error(score.value, score.error)
-    failed = f", {score.n_failed:,} failed" if score.n_failed else ""
+    common = next(iter(column.values()))
+    is_special = score.name == "quantiles_score" or (score.n_toys, score.n_failed) != (
+        common.n_toys,
+        common.n_failed,
+    )
+    counts = f"N = {score.n_toys:,}{_failed(score)}" if is_special else ""
     # Values that differ only beyond what is shown are equally good to the reader.
     is_best = best is not None and (score.value == best.value or text == with_error(best.value, best.error))
-    return Cell(text, f"N = {score.n_toys:,}{failed}", is_best)
+    return Cell(text, " · ".join(filter(None, (place, counts))), is_best)
 
 
 def _best(scores: Sequence[ScoreValue | None]) -> ScoreValue | None:
@@ -104,8 +183,7 @@ def _best(scores: Sequence[ScoreValue | None]) -> ScoreValue | None:
 
 def _panel_title(name: str, columns: Sequence[Mapping[str, ScoreValue]]) -> str:
     score = next(c[name] for c in columns if name in c)
-    unit = f" [{score.unit}]" if score.unit else ""
-    return f"{name}{unit} {'→' if score.higher_is_better else '←'} better"
+    return f"{_shown_name(score)} {'→' if score.higher_is_better else '←'} better"
 
 
 def _score_chart(name: str, cards: Cards, references: References) -> marks.Spec:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairuniverse.protocols import ONE_SIGMA_CL
 from fairuniverse.reporting import marks
 from fairuniverse.reporting.page import Cell, Figure, Panel, Table, table_of
-from fairuniverse.reporting.theme import BLUE, INK, ORANGE, VERMILLION, Key, keys
+from fairuniverse.reporting.theme import GREEN, INK, ORANGE, PURPLE, Key, keys
 from fairuniverse.results import NUISANCE_PREFIX, STATUSES, Results
 from fairuniverse.statistics import binomial_band, clopper_pearson, coverage_by_slice, pulls, slice_codes
 
@@ -59,6 +59,7 @@ def interval_figure(results: Results, n_shown: int = N_INTERVALS) -> Figure:
     return Figure(
         "Intervals",
         "Each horizontal line is the interval of one toy, a dot its mu_hat, the stepped line the true mu. "
+        "A triangle at the edge: the interval or its mu_hat goes on beyond the picture. "
         f"About {results.confidence_level:.0%} of the intervals should touch the stepped line. {len(toys)} "
         "toys, chosen evenly along mu and in each true mu by their number, never by their outcome; all "
         "submissions saw the same.",
@@ -78,17 +79,21 @@ def overview_chart(results: Results, n_shown: int = 60, n_submissions: int = 3) 
     panels = []
     for name in results.submissions[:n_submissions]:
         part = results.of(name)
-        score = f"coverage {part.covers().mean():.1%}, mean width {part.widths().mean():.2f}"
+        score = f"coverage {part.covers().mean():.1%}, mean width {part.widths().mean():.3g}"
         subtitle = f"{score}, {len(part.table):,} toys"
         chart = _interval_chart(_interval_frame(part, toys), domain)
         panels.append({**chart, "title": {"text": name, "subtitle": subtitle}, "width": 300, "height": 330})
-    legend = "Intervals for mu, one line a toy. Blue contains the true mu (black), vermilion misses it."
+    legend = (
+        "Intervals for mu, one line a toy. Green contains the true mu (black), purple misses it; "
+        "triangles: goes on."
+    )
     return {"hconcat": panels, "spacing": 24, "title": {"text": legend, "fontWeight": "normal", "offset": 12}}
 
 
+# Not the colours of the first two submissions, which the charts beside this one use.
 OUTCOMES = (
-    Key("contains the true mu", BLUE, "none"),
-    Key("does not", VERMILLION, "none"),
+    Key("contains the true mu", GREEN, "none"),
+    Key("does not", PURPLE, "none"),
     Key("no valid answer", ORANGE, "cross"),
     Key("true mu", INK, "none"),
 )
@@ -176,7 +181,8 @@ def bias_figure(results: Results) -> Figure:
     return Figure(
         "Bias",
         "How far the estimate is off on average, by true mu, with the standard error of the mean. "
-        "Estimates that are clipped to the range of mu bend towards its middle at both ends.",
+        "Estimates that are clipped to the range of mu bend towards its middle at both ends. "
+        "The errors do not contain the fluctuation of the training sample, which all toys share.",
         (Panel("", chart),),
         submission_keys(results),
         table,
@@ -290,19 +296,57 @@ def _interval_chart(frame: pd.DataFrame, domain: marks.Domain) -> marks.Spec:
     rank = marks.y_axis(None, (-1, len(frame))) | {"axis": None}
     common = {"y": marks.along(rank, "rank"), "description": marks.column("hint")}
     layers = []
+    frame = frame.assign(low=frame["lower"].clip(*domain), high=frame["upper"].clip(*domain))
     for outcome, key in zip(("covers", "misses"), OUTCOMES, strict=False):
         shown = frame[frame["outcome"] == outcome]
         rule = {"type": "rule", "color": key.color, "strokeWidth": 1.6}
         dot = marks.dot(Key(outcome, key.color), 12)
-        layers.append(marks.layer(shown, rule, x=marks.along(x, "lower"), x2=marks.column("upper"), **common))
+        layers.append(marks.layer(shown, rule, x=marks.along(x, "low"), x2=marks.column("high"), **common))
         layers.append(marks.layer(shown, dot, x=marks.along(x, "mu_hat"), **common))
+        layers += _edge_marks(shown, key, domain, x, common)
     failed = frame[frame["outcome"] == "failed"]
     layers.append(marks.layer(failed, marks.dot(OUTCOMES[2], 80), x=marks.along(x, "mu_true"), **common))
-    truth = {"type": "line", "color": INK, "strokeWidth": 1.4, "interpolate": "step"}
-    order = {"field": "rank", "type": "quantitative"}
-    common |= {"description": marks.hint("true mu")}
-    layers.append(marks.layer(frame, truth, x=marks.along(x, "mu_true"), order=order, **common))
-    return marks.panel(*layers, height=420)
+    return marks.panel(*layers, *_truth_steps(frame, x, rank), height=420)
+
+
+def _edge_marks(
+    shown: pd.DataFrame, key: Key, domain: marks.Domain, x: marks.Spec, common: Mapping[str, marks.Spec]
+) -> list[marks.Spec]:
+    """Triangles at the ends of the axis for what goes on, or lies, beyond them."""
+    sides = (
+        ("triangle-left", domain[0], shown[["lower", "mu_hat"]].min(axis=1) < domain[0]),
+        ("triangle-right", domain[1], shown[["upper", "mu_hat"]].max(axis=1) > domain[1]),
+    )
+    return [
+        marks.layer(
+            shown[is_beyond].assign(edge=edge),
+            {**marks.dot(Key(key.label, key.color, shape), 45), "clip": False},
+            x=marks.along(x, "edge"),
+            **common,
+        )
+        for shape, edge, is_beyond in sides
+    ]
+
+
+def _truth_steps(frame: pd.DataFrame, x: marks.Spec, rank: marks.Spec) -> list[marks.Spec]:
+    """The true mu: a vertical line over the rows that share it, joined between the rows."""
+    sets = frame.groupby("mu_true")["rank"].agg(low="min", high="max").reset_index()
+    sets = sets.assign(low=sets["low"] - 0.5, high=sets["high"] + 0.5, after=sets["mu_true"].shift(-1))
+    rule = {"type": "rule", "color": INK, "strokeWidth": 1.4}
+    mu, description = marks.along(x, "mu_true"), marks.hint("true mu")
+    return [
+        marks.layer(
+            sets, rule, x=mu, y=marks.along(rank, "low"), y2=marks.column("high"), description=description
+        ),
+        marks.layer(
+            sets.dropna(),
+            rule,
+            x=mu,
+            x2=marks.column("after"),
+            y=marks.along(rank, "high"),
+            description=description,
+        ),
+    ]
 
 
 def _coverage_tables(results: Results, column: str, n_slices: int) -> dict[str, pd.DataFrame]:

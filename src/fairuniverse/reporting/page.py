@@ -43,6 +43,7 @@ class Table:
         title: Heading above it.
         reading: How to read it, in a sentence or two.
         kind: Whether its cells may break lines or are short numbers.
+        notes: A second, smaller line of each name in the header.
     """
 
     header: tuple[str, ...]
@@ -50,6 +51,7 @@ class Table:
     title: str = ""
     reading: str = ""
     kind: Literal["words", "numbers"] = "words"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class Page:
         facts: Name and value of what identifies it.
         sections: Its chapters.
         warnings: What the reader must know before believing it.
+        footer: The last line.
+        alerts: What makes all of it preliminary, said first.
     """
 
     title: str
@@ -106,6 +110,7 @@ class Page:
     sections: tuple[Section, ...]
     warnings: tuple[str, ...] = ()
     footer: str = ""
+    alerts: tuple[str, ...] = ()
 
 
 def write_page(page: Page, path: str | Path) -> Path:

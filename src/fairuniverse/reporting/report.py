@@ -65,6 +65,7 @@ def _page(
     results: Results, cards: Cards, references: References, shapes: pd.DataFrame | None, title: str | None
 ) -> Page:
     sections = [
+        _section("At a glance", (d.calibration_figure(results), d.interval_figure(results))),
         _scores(results, {name: cards[name] for name in results.submissions}, references),
         _intervals(results),
         _precision(results),
@@ -83,20 +84,16 @@ def _page(
         _warnings(results),
         f"Made with fairuniverse {__version__}. The page loads nothing and runs no scripts; rest the "
         "pointer on a mark to read its values.",
+        _unfinished(results),
     )
 
 
 def _scores(results: Results, cards: Cards, references: References) -> Section:
-    blocks = (card_table(cards, references), score_figure(cards, references), d.calibration_figure(results))
-    return _section("Scores", blocks)
+    return _section("Scores", (card_table(cards, references, results), score_figure(cards, references)))
 
 
 def _intervals(results: Results) -> Section:
-    blocks = (
-        d.interval_figure(results),
-        d.coverage_by_mu_figure(results),
-        d.coverage_by_nuisance_figure(results),
-    )
+    blocks = (d.coverage_by_mu_figure(results), d.coverage_by_nuisance_figure(results))
     return _section(
         "Coverage", blocks, "Do the intervals contain the truth as often as they claim, everywhere?"
     )
@@ -168,6 +165,20 @@ def _warnings(results: Results) -> tuple[str, ...]:
     if len(set(map(len, (results.of(n).table for n in results.submissions)))) > 1:
         warnings.append("The submissions did not answer the same number of toys.")
     return tuple(warnings)
+
+
+def _unfinished(results: Results) -> tuple[str, ...]:
+    """What is said of each run that has not ended."""
+    texts = []
+    for name, run in _runs(results).items():
+        status = results.of(name).table["status"]
+        n_missing = int((status == "missing").sum())
+        if n_missing:
+            texts.append(f"Unfinished: {n_missing:,} of {len(status):,} toys of {name} have no answer yet.")
+        # Only runs have sessions; predictions scored from files never say that they are finished.
+        elif "sessions" in run and "finished" not in run:
+            texts.append(f"Unfinished: the run of {name} was stopped before its end.")
+    return tuple(texts)
 
 
 def _runs(results: Results) -> dict[str, Mapping[str, Any]]:
