@@ -164,9 +164,17 @@ def test_toys_keep_the_truth_apart(world, tmp_path):
     toy = pd.read_parquet(tmp_path / "input" / "toy_0_0.parquet")
     assert all(name.startswith(("PRI_", "DER_")) for name in toy)
     assert 900_000 < len(toy) < 1_100_000
-    truth = pd.read_parquet(tmp_path / "reference" / "truth.parquet")
-    settings = json.loads((tmp_path / "reference" / "settings" / "data.json").read_text())
-    assert settings["ground_truth_mus"] == truth["mu"].tolist()
+    settings = json.loads((tmp_path / "reference" / "test_settings.json").read_text())
+    assert settings["num_pseudo_experiments"] == 1
+    assert 0.1 <= settings["ground_truth_mus"][0] <= 3
+    assert 0.9 <= settings["nuisances"]["tes"][0][0] <= 1.1
+    # Asking for other toys in the same folder would pair events with truths that are not theirs.
+    assert "holds something else" in refuse(
+        "toys", world / "tiny.yaml", "--sets", 2, "--toys", 1, "-o", tmp_path
+    )
+    assert "the configuration has 2 x 2" in refuse(
+        "toys", world / "tiny.yaml", "--toys", 3, "-o", tmp_path / "more"
+    )
     assert sorted(p.name for p in (tmp_path / "input").iterdir()) == [
         "toy_0_0.parquet",
         "toy_0_0_metadata.json",
@@ -231,7 +239,10 @@ def test_report_is_one_file(world, tmp_path):
         (["run", "quik", "mine", "-o", "x"], "did you mean 'quick'"),
         (["run", "quick", "no-such-method", "-o", "x"], "no baseline 'no-such-method'"),
         (["simulate", "--events", "many", "-o", "x.parquet"], "neither a number nor a list"),
-        (["simulate", "--events", "higgs=3", "-o", "x.parquet"], "of htautau, ztautau, ttbar, diboson"),
+        (
+            ["simulate", "--events", "higgs=3", "-o", "x.parquet"],
+            "there are htautau, ztautau, ttbar, diboson",
+        ),
         (["simulate", "--events", "3", "-o", "x.csv"], "must end in .parquet or .root"),
         (["simulate", "--events", "3", "--option", "yields=big", "-o", "x.parquet"], "yields"),
         (["simulate", "--events", "3", "--option", "yields", "-o", "x.parquet"], "not of the form KEY=VALUE"),
@@ -244,6 +255,34 @@ def test_mistakes_get_one_clear_message(arguments, message, tmp_path, monkeypatc
     """A mistake is answered by one message that names it, not by a traceback."""
     monkeypatch.chdir(tmp_path)
     assert message in refuse(*arguments)
+
+
+def test_the_reason_of_a_failure_is_told(world, tmp_path):
+    """A method that fails says why on the terminal, and the command fails if it answered nothing."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.py").write_text(METHOD.replace("train.data", "train.shift(tess=1)"))
+    output = refuse("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs")
+    assert "0 of 4 toys answered" in output
+    assert "4 x fit_failed, such as: " in output
+    assert "did you mean 'tes'" in output
+    assert str(Path("runs") / "broken" / "worker.log") in output
+    (broken / "model.py").write_text(METHOD)
+    assert "--overwrite" in refuse("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs")
+    again = invoke("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs", "--overwrite")
+    assert "4 of 4 toys" in again
+
+
+def test_pages_withhold_the_seed(world, tmp_path):
+    """What is published does not give away the toys: no seed in the page nor in the scores."""
+    (tmp_path / "secret.yaml").write_text(CONFIG.replace("seed: 3", "seed: 987654321987"))
+    invoke("run", tmp_path / "secret.yaml", world / "mine", "--output", tmp_path / "runs")
+    card = invoke("score", tmp_path / "runs", "--output", tmp_path / "scores", "--json")
+    invoke("report", tmp_path / "runs", "--output", tmp_path / "report.html")
+    pages = [p.read_text() for p in (tmp_path / "report.html", *tmp_path.glob("scores/mine/*"))]
+    assert len(pages) == 3
+    assert "withheld" in pages[0]
+    assert not any("987654321987" in text for text in (*pages, card))
 
 
 def test_init_scaffolds_a_method_that_runs(world, tmp_path):

@@ -15,7 +15,7 @@ ROWS = (
     ("cli",),
 )
 LEAVES = ("simulators", "scoring", "baselines")
-SCORE_CARD_USERS = ("api",)
+SCORE_CARD_USERS = ("api", "cli")
 """Modules that may make score cards; simulators and methods are reached through the registry only."""
 RANK = {name: i for i, row in enumerate(ROWS) for name in row}
 ORDER = [name for row in ROWS for name in row]

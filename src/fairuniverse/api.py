@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -25,13 +27,20 @@ if TYPE_CHECKING:
     from fairuniverse.events import Events
     from fairuniverse.isolation.backends import Backend
     from fairuniverse.protocols import Sampler, Simulator
-    from fairuniverse.pseudo_experiments import PseudoExperiments
+    from fairuniverse.pseudo_experiments import PseudoExperiments, Truth
     from fairuniverse.results import Results
     from fairuniverse.scoring.card import ScoreCard
     from fairuniverse.tables import Table
 
 TRAINING_FRACTION = 0.7
 """Share of a file that trains where the same file is the pool, too (the public protocol tests on 30 %)."""
+
+
+MAX_EVENTS = 1_000_000_000
+"""Most events that are simulated into one file."""
+
+YIELD_TOLERANCE = 1e-3
+"""Relative difference of yields that is put down to rounding."""
 
 
 def n_cores() -> int:
@@ -92,8 +101,11 @@ class Benchmark:
         training = self.config.training
         if training.file:
             events = self._read(training.file)
-            return self._split(events)[0] if training.file == self.config.pseudo_experiments.file else events
-        return self._simulate(training.n_events, "training", training.prescale)
+            if self._is_one_file():
+                return self._split(events)[0]
+            self._require_same_yields(events)
+            return events
+        return self._simulate(training.n_events, "training", training.prescale, training.seed)
 
     @cached_property
     def pool(self) -> Events:
@@ -101,8 +113,8 @@ class Benchmark:
         toys = self.config.pseudo_experiments
         if toys.file:
             events = self._read(toys.file)
-            return self._split(events)[1] if toys.file == self.config.training.file else events
-        return self._simulate(toys.n_events, "pool", toys.prescale)
+            return self._split(events)[1] if self._is_one_file() else events
+        return self._simulate(toys.n_events, "pool", toys.prescale, self.config.seed)
 
     @cached_property
     def pseudo_experiments(self) -> PseudoExperiments:
@@ -128,11 +140,11 @@ class Benchmark:
         del self.pool  # the sampler keeps what it needs in a layout of its own
         return sampler
 
-    def _simulate(self, n_events: Mapping[str, int], purpose: str, prescale: int) -> Events:
+    def _simulate(self, n_events: Mapping[str, int], purpose: str, prescale: int, seed: int) -> Events:
         with progress_bar(sum(n_events.values()), f"simulating the {purpose} events", " events") as advance:
             return self.simulator.generate(
                 n_events,
-                seed=self.config.seed,
+                seed=seed,
                 purpose=purpose,
                 prescale=prescale,
                 n_threads=self.n_threads,
@@ -140,11 +152,39 @@ class Benchmark:
             )
 
     def _read(self, name: str) -> Events:
-        from fairuniverse.tables import read_events
+        """Weighted, labelled events of a file that the simulator can shift."""
+        path = self.folder / name
+        events = self.simulator.derive(_read_primary(path, self.simulator).events)
+        if events.weights is None or events.process is None:
+            raise InvalidDataError(f"{path} needs the columns weights and detailed_labels")
+        if (events.weights < 0).any():
+            n_negative = int((events.weights < 0).sum())
+            raise InvalidDataError(f"{path} has {n_negative} negative weights: no toy can be drawn from them")
+        empty = [p for p, total in events.sum_weights().items() if not total > 0]
+        if empty:
+            raise InvalidDataError(f"{path} has no weight of the process {empty[0]}: add events of it")
+        # The organiser learns here, not every submission later, that the table lacks what a shift needs.
+        self.simulator.shift(events.select([0]), {}, streams=Streams(0))
+        return events
 
-        return read_events(
-            self.folder / name, self.simulator.schema, [p.name for p in self.simulator.processes]
-        )
+    def _is_one_file(self) -> bool:
+        """Whether training events and pool come from the same file, to be split."""
+        names = (self.config.training.file, self.config.pseudo_experiments.file)
+        paths = [(self.folder / name).resolve() for name in names if name]
+        return len(paths) == 2 and paths[0] == paths[1]
+
+    def _require_same_yields(self, training: Events) -> None:
+        """Training events and toys must expect the same yields, process by process."""
+        if self.config.pseudo_experiments.file:
+            expected = self.pool.sum_weights()
+        else:
+            expected = {p.name: p.expected_yield for p in self.simulator.processes}
+        for process, total in training.sum_weights().items():
+            if abs(total - expected[process]) > YIELD_TOLERANCE * expected[process]:
+                raise InvalidDataError(
+                    f"the training file expects {total:.6g} {process} events, the pseudo-experiments "
+                    f"{expected[process]:.6g}: rescale the weights of each process, or mu is biased"
+                )
 
     def _split(self, events: Events) -> tuple[Events, Events]:
         from fairuniverse.events import split
@@ -163,7 +203,9 @@ class Benchmark:
         ):
             unknown = sorted(set(names) - set(known))
             if unknown:
-                raise InvalidConfigError(f"{where}: {unknown[0]!r} is not one of {', '.join(known)}")
+                near = get_close_matches(unknown[0], known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+                raise InvalidConfigError(f"{where}: unknown name {unknown[0]!r}; {hint}")
         _require_source("training", self.config.training.n_events, self.config.training.file, processes)
         if toys.mode == "pool":
             _require_source("pseudo_experiments", toys.n_events, toys.file, processes)
@@ -204,14 +246,16 @@ def init_submission(folder: Path) -> list[Path]:
     Raises:
         InvalidDataError: The folder exists and is not empty.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise InvalidDataError(f"{folder} is not empty: choose a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    from fairuniverse.tables import atomic_path
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidDataError(f"{folder} is not an empty folder: choose a new one")
     written = []
     for source in sorted(resources.files("fairuniverse.scaffold").iterdir(), key=lambda f: f.name):
         if source.name in ("model.py", "README.md"):
             written.append(folder / source.name)
-            written[-1].write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+            with atomic_path(written[-1]) as temporary:
+                temporary.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     return written
 
 
@@ -222,6 +266,7 @@ def simulate(
     output: Path,
     *,
     seed: int = 0,
+    purpose: str = "simulate",
     n_threads: int | None = None,
 ) -> Events:
     """Simulate nominal weighted events and write them to a file.
@@ -232,20 +277,26 @@ def simulate(
         n_events: Number per process, or one number for each process.
         output: A ``.parquet`` or ``.root`` file.
         seed: Seed of the random streams.
+        purpose: Name of the streams: samples of different purposes share no event.
         n_threads: Threads to use; the answer does not depend on it.
     """
-    from fairuniverse.tables import write_table
+    from fairuniverse.tables import require_writable_table, write_table
 
     world = make_simulator(simulator, dict(options))
     names = [p.name for p in world.processes]
     numbers = dict.fromkeys(names, n_events) if isinstance(n_events, int) else n_events
     unknown = sorted(set(numbers) - set(names))
-    if unknown or any(n < 0 for n in numbers.values()):
+    if unknown:
+        raise InvalidDataError(f"unknown process {unknown[0]!r}: there are {', '.join(names)}")
+    if not 0 < sum(numbers.values()) <= MAX_EVENTS or any(n < 0 for n in numbers.values()):
         raise InvalidDataError(
-            f"events per process must be numbers >= 0 of {', '.join(names)}, not {numbers}"
+            f"events per process must be positive, at most {MAX_EVENTS:,} in all: {numbers}"
         )
+    require_writable_table(output)
     with progress_bar(sum(numbers.values()), "simulating", " events") as advance:
-        events = world.generate(numbers, seed=seed, n_threads=n_threads or n_cores(), progress=advance)
+        events = world.generate(
+            numbers, seed=seed, purpose=purpose, n_threads=n_threads or n_cores(), progress=advance
+        )
     write_table(output, events, signal=_signals(world))
     return events
 
@@ -279,8 +330,11 @@ def shift_table(
     Raises:
         InvalidConfigError: A mode for a world that has only one.
     """
-    from fairuniverse.tables import Table, write_table
+    from fairuniverse.tables import Table, require_writable_table, write_table
 
+    require_writable_table(output)
+    if source.resolve() == output.resolve():
+        raise InvalidDataError(f"{output} is the input: give the shifted table another name")
     world = make_simulator(simulator, _systematics(simulator, compat))
     table = _read_primary(source, world)
     unit_noise = None if noise is None else _read_noise(noise, len(table.events))
@@ -311,35 +365,60 @@ def write_toys(
 ) -> int:
     """Write pseudo-experiments to files: ``input/toy_<set>_<toy>.parquet`` and, apart, ``reference/``.
 
-    The reference holds ``truth.parquet`` and, in the layout of the public challenge, ``settings/data.json``.
-    Files that are already there are not made again.
+    The reference folder is one that `score_folders` takes. The same call goes on where an interrupted one
+    stopped.
 
     Returns:
         Number of pseudo-experiments.
-    """
-    import pandas as pd
 
+    Raises:
+        InvalidDataError: The folder holds something else, or more toys are asked for than there are.
+    """
+    from fairuniverse.scoring.truth import write_truth
     from fairuniverse.tables import atomic_path, write_table
 
     benchmark = Benchmark.load(config, n_threads=n_threads)
     toys = benchmark.pseudo_experiments
-    truths = [
-        t for t in toys.truths() if t.i_mu < (n_sets or toys.n_mu) and t.i_toy < (n_toys or toys.n_toys)
-    ]
+    n_sets, n_toys = n_sets or toys.n_mu, n_toys or toys.n_toys
+    if n_sets > toys.n_mu or n_toys > toys.n_toys:
+        raise InvalidDataError(f"{n_sets} x {n_toys} toys: the configuration has {toys.n_mu} x {toys.n_toys}")
+    truths = [t for t in toys.truths() if t.i_mu < n_sets and t.i_toy < n_toys]
+    manifest = {"benchmark_digest": benchmark.config.digest(), "n_sets": n_sets, "n_toys": n_toys}
+    if output.is_dir() and any(output.iterdir()) and _read_json(output / "manifest.json") != manifest:
+        raise InvalidDataError(f"{output} holds something else than these toys: choose a new folder")
+    with atomic_path(output / "manifest.json") as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_truth(_unanswered(truths, benchmark.config), output / "reference")
     with progress_bar(len(truths), "drawing pseudo-experiments", " toys") as advance:
         for truth in truths:
             path = output / "input" / f"toy_{truth.i_mu}_{truth.i_toy}.parquet"
             if not path.exists():
                 write_table(path, toys.draw(truth, n_threads=benchmark.n_threads).events)
             advance(1)
-    table = pd.DataFrame([{"i_mu": t.i_mu, "i_toy": t.i_toy, "mu": t.mu, **t.nuisances} for t in truths])
-    with atomic_path(output / "reference" / "truth.parquet") as temporary:
-        table.to_parquet(temporary)
-    mus = sorted({t.i_mu: t.mu for t in truths}.items())
-    settings = {"ground_truth_mus": [mu for _, mu in mus], "num_pseudo_experiments": n_toys or toys.n_toys}
-    with atomic_path(output / "reference" / "settings" / "data.json") as temporary:
-        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return len(truths)
+
+
+def _unanswered(truths: Sequence[Truth], config: BenchmarkConfig) -> Results:
+    """Results without any answer: the truth in the form that the scores know."""
+    import pandas as pd
+
+    from fairuniverse.results import COLUMNS, NUISANCE_PREFIX, Results
+
+    rows = [
+        {"i_mu": t.i_mu, "i_toy": t.i_toy, "mu_true": t.mu, "status": "missing"}
+        | {NUISANCE_PREFIX + name: value for name, value in t.nuisances.items()}
+        for t in truths
+    ]
+    table = pd.DataFrame(rows)
+    empty = {c: "" if kind == "object" else float("nan") for c, kind in COLUMNS.items() if c not in table}
+    return Results(table.assign(**empty), config.mu_range, config.confidence_level)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def run(
@@ -350,6 +429,7 @@ def run(
     n_workers: int = 1,
     n_threads: int | None = None,
     isolation: str = "auto",
+    overwrite: bool = False,
 ) -> Iterator[tuple[str, Results]]:
     """Train submissions and let each measure every pseudo-experiment; results as they are finished.
 
@@ -361,6 +441,7 @@ def run(
         n_threads: Threads for simulating, drawing and fitting.
         isolation: Backend that starts the submissions' processes: ``bubblewrap``, ``none``, or ``auto`` for
             bubblewrap, and for none where that does not work and only our own baselines are run.
+        overwrite: Whether to throw away earlier runs of these submissions.
 
     Yields:
         Name and results of each submission.
@@ -391,6 +472,7 @@ def run(
                 backend=backend,
                 n_workers=n_workers,
                 n_threads=benchmark.n_threads,
+                overwrite=overwrite,
             ),
         )
 
@@ -419,7 +501,7 @@ def score_runs(runs: Sequence[Path], output: Path | None = None) -> list[ScoreCa
     from fairuniverse.scoring.card import score_card
     from fairuniverse.store import read_results
 
-    results = read_results(runs)
+    results = _public(read_results(runs))
     cards = [score_card(results.of(name)) for name in results.submissions]
     if output is not None:
         for card in cards:
@@ -435,9 +517,10 @@ def score_folders(predictions: Path, reference: Path | None, output: Path) -> Sc
     from fairuniverse.scoring import program
     from fairuniverse.store import read_results
 
-    return program.score_folders(
-        predictions, reference, output, read_run=read_results, write_page=_write_page
-    )
+    def read_run(folder: Path) -> Results:
+        return _public(read_results(folder))
+
+    return program.score_folders(predictions, reference, output, read_run=read_run, write_page=_write_page)
 
 
 def report(
@@ -458,7 +541,7 @@ def report(
     from fairuniverse.scoring.card import score_card
     from fairuniverse.store import read_results
 
-    results = read_results(runs)
+    results = _public(read_results(runs))
     if picture is not None:
         save_chart(overview_chart(results), picture)
     cards = [score_card(results.of(name)) for name in results.submissions]
@@ -500,6 +583,20 @@ def compare(
 
 SHAPE_EVENTS = 200_000
 """Events per process behind the shapes in a report."""
+
+
+WITHHELD = "withheld"
+
+
+def _public(results: Results) -> Results:
+    """The same results without what would give away toys to come: pages and scores are for everybody."""
+    manifest = json.loads(json.dumps(results.manifest, default=str))
+    config = manifest.get("benchmark", {}).get("config", {})
+    if "seed" in config:
+        config["seed"] = WITHHELD
+    if config.get("pseudo_experiments", {}).get("mu_values"):
+        config["pseudo_experiments"]["mu_values"] = WITHHELD
+    return replace(results, manifest=manifest)
 
 
 def _simulator_of(results: Results) -> Simulator:
@@ -558,7 +655,10 @@ def _read_noise(path: Path, n_events: int) -> NDArray[np.floating]:
     import numpy as np
     import pandas as pd
 
-    noise = np.load(path) if path.suffix == ".npy" else pd.read_parquet(path).to_numpy()
+    try:
+        noise = np.load(path) if path.suffix == ".npy" else pd.read_parquet(path).to_numpy(np.float64)
+    except (OSError, ValueError) as error:
+        raise InvalidDataError(f"{path} is no table of numbers (.npy or .parquet): {error}") from error
     if noise.shape == (n_events, 2):
         noise = noise.T
     if noise.shape != (2, n_events) or not np.isfinite(noise).all():

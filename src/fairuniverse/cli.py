@@ -24,6 +24,9 @@ threads_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
+_RESUME = "; the same command goes on where it stopped"
+
+
 class _Commands(click.Group):
     """Sub-commands in order of definition; errors of ours are one message, not a traceback."""
 
@@ -36,7 +39,8 @@ class _Commands(click.Group):
         except FairUniverseError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("interrupted; the same command goes on where it stopped", err=True)
+            resumes = ctx.invoked_subcommand in ("run", "toys")
+            click.echo(f"interrupted{_RESUME if resumes else ''}", err=True)
             sys.exit(130)
 
 
@@ -74,16 +78,29 @@ def init(folder: Path) -> None:
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random streams."
 )
+@click.option(
+    "--purpose",
+    default="simulate",
+    show_default=True,
+    help="Name of the streams: two samples of the same seed share no event if their purposes differ.",
+)
 @threads_option
 @output_option
 def simulate(
-    simulator: str, options: tuple[str, ...], events: str, seed: int, threads: int | None, output: Path
+    simulator: str,
+    options: tuple[str, ...],
+    events: str,
+    seed: int,
+    purpose: str,
+    threads: int | None,
+    output: Path,
 ) -> None:
     """Simulate nominal weighted events and write them to a .parquet or .root file."""
     from fairuniverse import api
 
+    numbers = _numbers(events)
     written = api.simulate(
-        simulator, _key_values(options), _numbers(events), output, seed=seed, n_threads=threads
+        simulator, _key_values(options), numbers, output, seed=seed, purpose=purpose, n_threads=threads
     )
     click.echo(f"wrote {len(written):,} events to {output}")
 
@@ -168,6 +185,7 @@ def toys(config: str, sets: int | None, n_toys: int | None, threads: int | None,
     help="bubblewrap: each submission in a sandbox without network and files; none: only for code you trust; "
     "auto: bubblewrap, except for our own baselines where it does not work.",
 )
+@click.option("--overwrite", is_flag=True, help="Throw away earlier runs of these submissions.")
 @threads_option
 @output_option
 def run(
@@ -175,26 +193,42 @@ def run(
     submissions: Sequence[str],
     workers: int,
     isolation: str,
+    overwrite: bool,
     threads: int | None,
     output: Path,
 ) -> None:
     """Train submissions and let them measure every pseudo-experiment.
 
     Each submission has a folder of its own below the output folder. The same command goes on where an
-    interrupted one stopped.
+    interrupted one stopped. The exit status is 1 if a submission answered no toy.
     """
     from fairuniverse import api
 
+    is_failed = False
     for name, results in api.run(
-        config, submissions, output, n_workers=workers, n_threads=threads, isolation=isolation
+        config,
+        submissions,
+        output,
+        n_workers=workers,
+        n_threads=threads,
+        isolation=isolation,
+        overwrite=overwrite,
     ):
         n_ok = int(results.is_ok.sum())
         mark = "" if results.manifest["isolation"]["is_isolated"] else " (run without isolation)"
         click.echo(f"{name}: {n_ok} of {len(results.table)} toys answered{mark}")
+        failed = results.table[~results.is_ok]
+        for status, rows in failed.groupby("status"):
+            click.echo(f"  {len(rows)} x {status}, such as: {rows['message'].iloc[0]}")
+        if len(failed):
+            click.echo(f"  what it printed, with tracebacks: {output / name / 'worker.log'}")
+        is_failed |= n_ok == 0
+    if is_failed:
+        sys.exit(1)
 
 
 @main.command()
-@click.argument("runs", nargs=-1, type=EXISTING, metavar="RUN...")
+@click.argument("runs", nargs=-1, type=EXISTING, metavar="[RUN...]")
 @click.option("--predictions", type=EXISTING, help="Folder of predictions, in our or the official layout.")
 @click.option("--reference", type=EXISTING, help="Folder of the truth for --predictions.")
 @click.option("--output", "-o", type=NEW, default=None, help="Folder for scores.json and a page.")
@@ -202,7 +236,12 @@ def run(
 def score(
     runs: Sequence[Path], predictions: Path | None, reference: Path | None, output: Path | None, as_json: bool
 ) -> None:
-    """Score finished runs, or a folder of predictions against a folder of truths."""
+    """Score finished runs, or a folder of predictions against a folder of truths.
+
+    Predictions are a run folder, or in the official layout: a file result_{set}.json per set with the lists
+    mu_hats, delta_mu_hats, p16 and p84. The reference folder holds test_settings.json or settings/data.json
+    with the list ground_truth_mus, one mu per set.
+    """
     from fairuniverse import api
 
     if bool(runs) == bool(predictions):
@@ -218,7 +257,10 @@ def score(
     if as_json:
         click.echo(json.dumps([card.to_json() for card in cards], indent=2))
     else:
-        click.echo("\n\n".join(card.render() for card in cards))
+        from fairuniverse.scoring.card import render_summary
+
+        blocks = [card.render() for card in cards]
+        click.echo("\n\n".join([*blocks, render_summary(cards)] if len(cards) > 1 else blocks))
 
 
 @main.command()
@@ -279,11 +321,14 @@ def _value_of(flag: str, args: Sequence[str]) -> str | None:
     return None
 
 
-def _key_values(pairs: Sequence[str]) -> dict[str, str]:
+def _key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """Options of a simulator: numbers and truth values as in YAML, anything else a word."""
+    import yaml
+
     for pair in pairs:
         if "=" not in pair:
             raise click.BadParameter(f"{pair!r} is not of the form KEY=VALUE")
-    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+    return {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def _numbers(text: str) -> dict[str, int] | int:

@@ -44,11 +44,13 @@ class TrainingConfig:
         prescale: Of simulated events that do not resemble the signal one in so many is kept, with so many
             times the weight.
         file: A Parquet or ROOT table to use instead of simulated events, relative to the configuration.
+        seed: Seed of everything random in training. Submissions know it, so it is not that of the toys.
     """
 
     n_events: dict[str, Count] = field(default_factory=dict)
     prescale: Count = 1
     file: str | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=_STRICT)
@@ -98,7 +100,8 @@ class BenchmarkConfig:
         name: Its name.
         version: Raised whenever one of its numbers could change a result.
         description: What it asks, in a sentence.
-        seed: Seed of every random stream. Published benchmarks keep the seed of their final phase secret.
+        seed: Seed of the pseudo-experiments. Those of the packaged benchmarks are public, for practice; a
+            competition keeps its own secret, and large (such as `secrets.randbits(128)`).
         simulator: The world.
         mu_range: Smallest and largest true signal strength.
         confidence_level: Probability content the intervals claim.
@@ -125,7 +128,7 @@ class BenchmarkConfig:
         return asdict(self)
 
     def digest(self) -> str:
-        """SHA-256 of every setting: runs of equal digest have the same toys."""
+        """SHA-256 of every setting: equal digests mean the same toys from the same version and files."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
@@ -176,8 +179,12 @@ def _require_consistent(
         raise InvalidConfigError(f"{_where(path, lines, source)}: {'.'.join(map(str, path))}: {message}")
 
     toys = config.pseudo_experiments
-    if not config.mu_range[0] < config.mu_range[1]:
-        refuse(("mu_range",), f"the first value must be below the second, not {list(config.mu_range)}")
+    if not 0 <= config.mu_range[0] < config.mu_range[1]:
+        refuse(("mu_range",), f"needs 0 <= first value < second value, not {list(config.mu_range)}")
+    outside = [mu for mu in toys.mu_values or () if not config.mu_range[0] <= mu <= config.mu_range[1]]
+    if outside:
+        message = f"{outside[0]} is outside mu_range {list(config.mu_range)}"
+        refuse(("pseudo_experiments", "mu_values"), message)
     if toys.mode == "fresh" and (toys.n_events or toys.file or toys.prescale > 1):
         refuse(
             ("pseudo_experiments",),

@@ -100,6 +100,7 @@ def run_submission(
     backend: Backend,
     n_workers: int = 1,
     n_threads: int | None = None,
+    overwrite: bool = False,
 ) -> Results:
     """Fit a submission, let it answer every toy, and read the results back from the run folder.
 
@@ -113,6 +114,7 @@ def run_submission(
         backend: How the submission's processes are isolated.
         n_workers: Processes that answer toys at the same time, each with one thread.
         n_threads: Threads for drawing toys and for the fit; all cores by default.
+        overwrite: Whether to throw away a run that is in the folder.
 
     Raises:
         InvalidDataError: The run folder belongs to another benchmark or submission,
@@ -120,10 +122,11 @@ def run_submission(
         StorageError: The run folder cannot be written; what is finished is kept.
         IsolationError: The worker cannot be started as safely as asked.
     """
-    if submission.path in Path(run_folder).resolve().parents:
+    run_path = Path(run_folder).resolve()
+    if submission.path in (run_path, *run_path.parents):
         raise InvalidDataError(f"run folder {run_folder} is inside the submission: choose one outside")
     identity = {"benchmark_digest": benchmark.config.digest(), "submission_digest": submission.digest}
-    with RunStore(run_folder, identity) as store, _ending_on_sigterm():
+    with RunStore(run_path, identity, overwrite=overwrite) as store, _ending_on_sigterm():
         toys = _in_random_order(benchmark, store.finished())
         if toys or "finished" not in store.manifest:
             run = _Run(benchmark, submission, store, backend, n_workers, n_threads or _n_cores())
@@ -465,7 +468,7 @@ def _training_spec(benchmark: Benchmark) -> TrainingSpec:
     return TrainingSpec(
         simulator=locate(benchmark.simulator),
         options=config.simulator.options,
-        seed=training_seed(config.seed),
+        seed=training_seed(config.training.seed),
         nuisances=config.nuisances,
         mu_range=config.mu_range,
         confidence_level=config.confidence_level,

@@ -7,6 +7,7 @@ The layout is that of the public data (Zenodo record 15131565): one column per f
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -93,15 +94,27 @@ def write_table(path: str | Path, table: Table | Events, *, signal: Sequence[str
     path = Path(path)
     if isinstance(table, Events):
         table = Table(table)
-    writer = {".parquet": _write_parquet, ".root": _write_root}.get(path.suffix)
-    if writer is None:
-        raise InvalidDataError(f"cannot write {path.name}: the name must end in .parquet or .root")
+    require_writable_table(path)
+    writer = {".parquet": _write_parquet, ".root": _write_root}[path.suffix]
     columns = _to_columns(table, signal)
     with atomic_path(path) as temporary:
         writer(temporary, columns)
     metadata = metadata_of(table.events, columns)
     with atomic_path(_metadata_path(path)) as temporary:
         temporary.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+
+
+def require_writable_table(path: Path) -> None:
+    """Check a file name before the work that fills the file.
+
+    Raises:
+        InvalidDataError: The ending is neither ``.parquet`` nor ``.root``.
+        MissingDependencyError: ROOT files need a library that is not installed.
+    """
+    if path.suffix not in (".parquet", ".root"):
+        raise InvalidDataError(f"cannot write {path.name}: the name must end in .parquet or .root")
+    if path.suffix == ".root":
+        _uproot()
 
 
 @contextmanager
@@ -120,9 +133,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(
-            f"cannot write {path}: {reason}; free some space or choose another folder"
-        ) from error
+        remedy = "free some space or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
+        raise StorageError(f"cannot write {path}: {reason}; {remedy} another folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -255,7 +267,8 @@ def _require_columns(path: Path, columns: Mapping[str, object], required: Sequen
     missing = [name for name in required if name not in columns]
     if not missing:
         return
-    near = get_close_matches(missing[0], columns, n=1)
+    surplus = {name.lower(): name for name in columns if name not in required}
+    near = [surplus[name] for name in get_close_matches(missing[0].lower(), surplus, n=1)]
     hint = f" (is it {near[0]!r}?)" if near else ""
     raise InvalidDataError(
         f"{path}: {len(missing)} missing column(s): {', '.join(missing)}{hint}; rename or add them"
