@@ -292,7 +292,7 @@ def test_init_scaffolds_a_method_that_runs(world, tmp_path):
     assert "4 of 4 toys" in invoke(
         "run", world / "tiny.yaml", folder, "--output", tmp_path / "runs", *TRUSTED
     )
-    assert "not empty" in refuse("init", folder)
+    assert "not an empty folder" in refuse("init", folder)
 
 
 def test_official_results_are_scored_with_a_read_only_root(tmp_path):
