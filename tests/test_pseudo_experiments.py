@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tiny_world import Simulator
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.pseudo_experiments import PseudoExperiments, asimov
+from tiny_world import Simulator
 
 
 @pytest.fixture(scope="module")
