@@ -257,26 +257,37 @@ def test_mistakes_get_one_clear_message(arguments, message, tmp_path, monkeypatc
     assert message in refuse(*arguments)
 
 
+def test_the_method_in_the_readme_runs(world, tmp_path, root):
+    """A newcomer may paste the README's method into model.py."""
+    code = (root / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    folder = tmp_path / "pasted"
+    folder.mkdir()
+    (folder / "model.py").write_text(code)
+    output = invoke("run", world / "tiny.yaml", folder, "--output", tmp_path / "runs", *TRUSTED)
+    assert "4 of 4 toys" in output
+
+
 def test_the_reason_of_a_failure_is_told(world, tmp_path):
     """A method that fails says why on the terminal, and the command fails if it answered nothing."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "model.py").write_text(METHOD.replace("train.data", "train.shift(tess=1)"))
-    output = refuse("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs")
+    output = refuse("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs", *TRUSTED)
     assert "0 of 4 toys answered" in output
     assert "4 x fit_failed, such as: " in output
     assert "did you mean 'tes'" in output
     assert str(Path("runs") / "broken" / "worker.log") in output
     (broken / "model.py").write_text(METHOD)
-    assert "--overwrite" in refuse("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs")
-    again = invoke("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs", "--overwrite")
+    changed = refuse("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs", *TRUSTED)
+    assert "--overwrite" in changed
+    again = invoke("run", world / "tiny.yaml", broken, "--output", tmp_path / "runs", "--overwrite", *TRUSTED)
     assert "4 of 4 toys" in again
 
 
 def test_pages_withhold_the_seed(world, tmp_path):
     """What is published does not give away the toys: no seed in the page nor in the scores."""
     (tmp_path / "secret.yaml").write_text(CONFIG.replace("seed: 3", "seed: 987654321987"))
-    invoke("run", tmp_path / "secret.yaml", world / "mine", "--output", tmp_path / "runs")
+    invoke("run", tmp_path / "secret.yaml", world / "mine", "--output", tmp_path / "runs", *TRUSTED)
     card = invoke("score", tmp_path / "runs", "--output", tmp_path / "scores", "--json")
     invoke("report", tmp_path / "runs", "--output", tmp_path / "report.html")
     pages = [p.read_text() for p in (tmp_path / "report.html", *tmp_path.glob("scores/mine/*"))]
