@@ -180,18 +180,20 @@ def test_a_run_folder_is_not_shared(serial, tiny_benchmark, tmp_path):
     """Another submission or benchmark is refused before anything is started."""
     folder = tmp_path / "run"
     run(tiny_benchmark(n_mu=1, n_toys=1), "saved", folder)
-    with pytest.raises(InvalidDataError, match="another benchmark digest"):
+    with pytest.raises(InvalidDataError, match="the configuration has changed"):
         run(tiny_benchmark(n_mu=1, n_toys=2), "saved", folder)
-    with pytest.raises(InvalidDataError, match="another submission digest"):
+    with pytest.raises(InvalidDataError, match="the submission has changed"):
         run(tiny_benchmark(n_mu=1, n_toys=1), "counting", folder)
 
 
 def test_a_run_folder_is_not_part_of_the_submission(tiny_benchmark):
     """Results inside the submission would change it while it runs."""
-    inside = TESTS / "submissions" / "counting" / "run"
-    with pytest.raises(InvalidDataError, match="is inside the submission"):
-        run(tiny_benchmark(), "counting", inside)
-    assert not inside.exists()
+    submission = TESTS / "submissions" / "counting"
+    before = sorted(p.name for p in submission.iterdir())
+    for inside in (submission / "run", submission):
+        with pytest.raises(InvalidDataError, match="is inside the submission"):
+            run(tiny_benchmark(), "counting", inside)
+    assert sorted(p.name for p in submission.iterdir()) == before
 
 
 HOST = """
