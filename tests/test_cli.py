@@ -1,6 +1,7 @@
 """The command line, as its users meet it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -255,6 +256,29 @@ def test_mistakes_get_one_clear_message(arguments, message, tmp_path, monkeypatc
     """A mistake is answered by one message that names it, not by a traceback."""
     monkeypatch.chdir(tmp_path)
     assert message in refuse(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        (
+            "[tes, ttbar_scale]",
+            "[tes, ttbar_scal]",
+            "bad.yaml:5: nuisances: .*'ttbar_scal'; did you mean 'ttbar_scale'",
+        ),
+        (
+            "n_events: {htautau: 4000",
+            "n_events: {htautaau: 4000",
+            "bad.yaml:7: training: .*did you mean 'htautau'",
+        ),
+    ],
+)
+def test_names_the_simulator_does_not_have_are_refused_with_their_line(right, wrong, message, tmp_path):
+    """Nuisances and processes are checked against the simulator; the message names line and nearest name."""
+    (tmp_path / "bad.yaml").write_text(CONFIG.replace(right, wrong, 1))
+    output = refuse("run", tmp_path / "bad.yaml", "counting", "-o", tmp_path / "runs")
+    assert re.search(message, output)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_method_in_the_readme_runs(world, tmp_path, root):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +11,11 @@ from difflib import get_close_matches
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
 from fairuniverse.registry import find_config, find_submission, make_simulator, simulator_options
+from fairuniverse.runner import n_cores
 from fairuniverse.seeding import Streams, generator
 
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ YIELD_TOLERANCE = 1e-3
 """Relative difference of yields that is put down to rounding."""
 
 
-def n_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def progress_bar(total: int, title: str, unit: str) -> Iterator[Callable[[int], object]]:
     """Progress with rate and remaining time on standard error; silent when that is not a terminal."""
@@ -71,14 +66,21 @@ class Benchmark:
     Args:
         config: The configuration.
         folder: Folder that file names in the configuration are relative to.
+        source: File that the configuration was read from, for messages.
         n_threads: Threads for simulating and drawing; no result depends on it.
     """
 
     def __init__(
-        self, config: BenchmarkConfig, *, folder: Path | None = None, n_threads: int | None = None
+        self,
+        config: BenchmarkConfig,
+        *,
+        folder: Path | None = None,
+        source: Path | None = None,
+        n_threads: int | None = None,
     ) -> None:
         self.config = config
         self.folder = folder or Path()
+        self.source = source
         self.n_threads = n_threads or n_cores()
         self._require_known_names()
 
@@ -88,7 +90,7 @@ class Benchmark:
         from fairuniverse.config import load_config
 
         path = find_config(name)
-        return cls(load_config(path), folder=path.parent, n_threads=n_threads)
+        return cls(load_config(path), folder=path.parent, source=path, n_threads=n_threads)
 
     @cached_property
     def simulator(self) -> Simulator:
@@ -196,19 +198,26 @@ class Benchmark:
         processes = [p.name for p in self.simulator.processes]
         nuisances = [p.name for p in self.simulator.nuisances]
         toys = self.config.pseudo_experiments
-        for where, names, known in (
-            ("training.n_events", self.config.training.n_events, processes),
-            ("pseudo_experiments.n_events", toys.n_events, processes),
-            ("nuisances", self.config.nuisances, nuisances),
-        ):
-            unknown = sorted(set(names) - set(known))
-            if unknown:
-                near = get_close_matches(unknown[0], known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-                raise InvalidConfigError(f"{where}: unknown name {unknown[0]!r}; {hint}")
+        named: tuple[tuple[tuple[str, ...], Mapping[Any, str], list[str]], ...] = (
+            (("training", "n_events"), {p: p for p in self.config.training.n_events}, processes),
+            (("pseudo_experiments", "n_events"), {p: p for p in toys.n_events}, processes),
+            (("nuisances",), dict(enumerate(self.config.nuisances)), nuisances),
+        )
+        for setting, names, known in named:
+            for key, name in names.items():
+                if name not in known:
+                    self._refuse_name((*setting, key), name, known)
         _require_source("training", self.config.training.n_events, self.config.training.file, processes)
         if toys.mode == "pool":
             _require_source("pseudo_experiments", toys.n_events, toys.file, processes)
+
+    def _refuse_name(self, setting: tuple[str | int, ...], name: str, known: Sequence[str]) -> NoReturn:
+        from fairuniverse.config import locate_setting
+
+        where = f"{locate_setting(self.source, *setting)}: " if self.source else ""
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise InvalidConfigError(f"{where}{setting[0]}: unknown name {name!r}; {hint}")
 
 
 class _LazySampler:

@@ -147,6 +147,13 @@ def load_config(path: str | Path) -> BenchmarkConfig:
     return parse_config(text, source=str(path))
 
 
+def locate_setting(path: Path, *setting: str | int) -> str:
+    """File and line of a setting, by the keys that lead to it, for messages about a valid file."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    assert node is not None
+    return _where(setting, _lines(node), str(path))
+
+
 def parse_config(text: str, *, source: str = "configuration") -> BenchmarkConfig:
     """Configuration from YAML text; errors as for `load_config`, with `source` as the file name."""
     try:

@@ -129,7 +129,7 @@ def run_submission(
     with RunStore(run_path, identity, overwrite=overwrite) as store, _ending_on_sigterm():
         toys = _in_random_order(benchmark, store.finished())
         if toys or "finished" not in store.manifest:
-            run = _Run(benchmark, submission, store, backend, n_workers, n_threads or _n_cores())
+            run = _Run(benchmark, submission, store, backend, n_workers, n_threads or n_cores())
             run.record_start()
             run.answer(toys)
             store.update(finished=_now())
@@ -489,7 +489,7 @@ def _provenance(
         "submission": {"name": submission.name, "digest": submission.digest},
         "isolation": {"backend": backend.name, "is_isolated": backend.is_isolated and was_isolated},
         "versions": _versions(),
-        "machine": {"platform": platform.platform(), "n_cores": _n_cores(), "processor": platform.machine()},
+        "machine": {"platform": platform.platform(), "n_cores": n_cores(), "processor": platform.machine()},
     }
 
 
@@ -505,7 +505,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
+    """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
