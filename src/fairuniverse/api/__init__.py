@@ -1,0 +1,21 @@
+"""What the command line offers, as functions: simulate, shift, draw, run, score, report."""
+
+from fairuniverse.api.benchmark import Benchmark, progress_bar
+from fairuniverse.api.events import compare, shift_table, simulate
+from fairuniverse.api.scores import report, score_folders, score_runs
+from fairuniverse.api.submissions import init_submission, run
+from fairuniverse.api.toys import write_toys
+
+__all__ = [
+    "Benchmark",
+    "compare",
+    "init_submission",
+    "progress_bar",
+    "report",
+    "run",
+    "score_folders",
+    "score_runs",
+    "shift_table",
+    "simulate",
+    "write_toys",
+]

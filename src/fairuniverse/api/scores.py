@@ -1,0 +1,143 @@
+"""Scores and reports of finished runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairuniverse.api.benchmark import progress_bar
+from fairuniverse.registry import make_simulator
+from fairuniverse.runner import n_cores
+
+if TYPE_CHECKING:
+    from fairuniverse.protocols import Simulator
+    from fairuniverse.results import Results
+    from fairuniverse.scoring.card import ScoreCard
+
+SHAPE_EVENTS = 200_000
+"""Events per process behind the shapes in a report."""
+
+WITHHELD = "withheld"
+"""Stands where a page does not tell what would give away toys to come."""
+
+
+def score_runs(runs: Sequence[Path], output: Path | None = None) -> list[ScoreCard]:
+    """Score cards of finished runs, one per submission; with `output`, written to a folder per submission."""
+    from fairuniverse.scoring.card import score_card
+    from fairuniverse.store import read_results
+
+    results = _public(read_results(runs))
+    cards = [score_card(results.of(name)) for name in results.submissions]
+    if output is not None:
+        for card in cards:
+            _write_card(card, results.of(card.submission), output / card.submission)
+    return cards
+
+
+def score_folders(predictions: Path, reference: Path | None, output: Path) -> ScoreCard:
+    """Score a folder of predictions, in our or the official layout, against a folder of truths.
+
+    Writes ``scores.json`` and ``detailed_results.html`` to `output`, and nothing elsewhere.
+    """
+    from fairuniverse.scoring import program
+    from fairuniverse.store import read_results
+
+    def read_run(folder: Path) -> Results:
+        return _public(read_results(folder))
+
+    return program.score_folders(predictions, reference, output, read_run=read_run, write_page=_write_page)
+
+
+def report(
+    runs: Sequence[Path], output: Path, *, picture: Path | None = None, n_threads: int | None = None
+) -> Path:
+    """Compare finished runs in one HTML page, with the shapes of signal and background.
+
+    Args:
+        runs: Run folders, or folders of run folders, of the same benchmark.
+        output: The page.
+        picture: File for the intervals as one picture, .png or .svg.
+        n_threads: Threads for simulating the shapes.
+
+    Returns:
+        The page.
+    """
+    from fairuniverse.reporting import overview_chart, save_chart, shape_table, write_report
+    from fairuniverse.scoring.card import score_card
+    from fairuniverse.store import read_results
+
+    results = _public(read_results(runs))
+    if picture is not None:
+        save_chart(overview_chart(results), picture)
+    cards = [score_card(results.of(name)) for name in results.submissions]
+    simulator = _simulator_of(results)
+    with progress_bar(SHAPE_EVENTS * len(simulator.processes), "simulating shapes", " events") as advance:
+        events = simulator.generate(
+            {p.name: SHAPE_EVENTS for p in simulator.processes},
+            seed=0,
+            purpose="shapes",
+            n_threads=n_threads or n_cores(),
+            progress=advance,
+        )
+    drawn = simulator.schema.drawn or simulator.schema.names
+    shapes = shape_table(simulator, events, drawn, seed=0, n_threads=n_threads or n_cores())
+    return write_report(
+        results,
+        output,
+        cards={card.submission: tuple(card.scores.values()) for card in cards},
+        references=_references(cards[0]),
+        shapes=shapes,
+    )
+
+
+def _public(results: Results) -> Results:
+    """The same results without what would give away toys to come: pages and scores are for everybody."""
+    manifest = json.loads(json.dumps(results.manifest, default=str))
+    config = manifest.get("benchmark", {}).get("config", {})
+    if "seed" in config:
+        config["seed"] = WITHHELD
+    if config.get("pseudo_experiments", {}).get("mu_values"):
+        config["pseudo_experiments"]["mu_values"] = WITHHELD
+    return replace(results, manifest=manifest)
+
+
+def _simulator_of(results: Results) -> Simulator:
+    """The world that the results were measured in, from their manifest."""
+    config = results.manifest["benchmark"]["config"]["simulator"]
+    return make_simulator(config["name"], config["options"])
+
+
+def _references(card: ScoreCard) -> dict[str, dict[str, float]]:
+    return {
+        line.name: {
+            "quantiles_score": line.quantiles_score,
+            "coverage": line.coverage,
+            "interval": line.width,
+            "winkler": line.winkler,
+        }
+        for line in card.references
+    }
+
+
+def _write_card(card: ScoreCard, results: Results, folder: Path) -> None:
+    from fairuniverse.tables import atomic_path
+
+    with atomic_path(folder / "scores.json") as temporary:
+        temporary.write_text(json.dumps(card.to_flat(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    _write_page(card, results, folder / "detailed_results.html")
+
+
+def _write_page(card: ScoreCard, results: Results, path: Path) -> None:
+    """The page of one submission; without the report libraries, the plain table of the scores."""
+    from fairuniverse.errors import MissingDependencyError
+    from fairuniverse.reporting import write_report
+    from fairuniverse.scoring.program import plain_page
+
+    cards = {card.submission: tuple(card.scores.values())}
+    try:
+        write_report(results, path, cards=cards, references=_references(card))
+    except MissingDependencyError:
+        path.write_text(plain_page(card), encoding="utf-8")

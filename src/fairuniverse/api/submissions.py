@@ -1,0 +1,113 @@
+"""Submissions: begin one, run many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairuniverse.api.benchmark import Benchmark
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.registry import find_config, find_submission
+
+if TYPE_CHECKING:
+    from fairuniverse.isolation.backends import Backend
+    from fairuniverse.results import Results
+
+
+def init_submission(folder: Path) -> list[Path]:
+    """Write a small method that runs into a new folder.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InvalidDataError: The folder exists and is not empty.
+    """
+    from fairuniverse.tables import atomic_path
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidDataError(f"{folder} is not an empty folder: choose a new one")
+    written = []
+    for source in sorted(resources.files("fairuniverse.scaffold").iterdir(), key=lambda f: f.name):
+        if source.name in ("model.py", "README.md"):
+            written.append(folder / source.name)
+            with atomic_path(written[-1]) as temporary:
+                temporary.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    return written
+
+
+def run(
+    config: str | Path,
+    submissions: Sequence[str | Path],
+    output: Path,
+    *,
+    n_workers: int = 1,
+    n_threads: int | None = None,
+    isolation: str = "auto",
+    overwrite: bool = False,
+) -> Iterator[tuple[str, Results]]:
+    """Train submissions and let each measure every pseudo-experiment; results as they are finished.
+
+    Args:
+        config: Configuration file or name.
+        submissions: Folders, zips, or names of baselines.
+        output: Folder for the run folders, one per submission, named after it.
+        n_workers: Processes that answer toys at the same time.
+        n_threads: Threads for simulating, drawing and fitting.
+        isolation: Backend that starts the submissions' processes: ``bubblewrap``, ``none``, or ``auto`` for
+            bubblewrap, and for none where that does not work and only our own baselines are run.
+        overwrite: Whether to throw away earlier runs of these submissions.
+
+    Yields:
+        Name and results of each submission.
+
+    Raises:
+        SubmissionError: A submission cannot be read; none is run.
+        InvalidDataError: Two submissions have the same name.
+        IsolationError: The backend does not work here.
+    """
+    from fairuniverse.runner import run_submission
+    from fairuniverse.submission import load_submission
+
+    benchmark = Benchmark.load(config, n_threads=n_threads)
+    paths = [find_submission(s) for s in submissions]
+    loaded = [load_submission(path) for path in paths]
+    names = [s.name for s in loaded]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
+    backend = _backend(isolation, paths, hidden=[output, find_config(config)])
+    for submission in loaded:
+        yield (
+            submission.name,
+            run_submission(
+                benchmark,
+                submission,
+                output / submission.name,
+                backend=backend,
+                n_workers=n_workers,
+                n_threads=benchmark.n_threads,
+                overwrite=overwrite,
+            ),
+        )
+
+
+def _backend(isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path]) -> Backend:
+    """Backend for these submissions; only what comes with the package may go without one."""
+    from fairuniverse.errors import IsolationError
+    from fairuniverse.isolation.backends import get_backend
+
+    if isolation != "auto":
+        return get_backend(isolation, hidden=hidden)
+    try:
+        return get_backend("bubblewrap", hidden=hidden)
+    except IsolationError as error:
+        ours = Path(str(resources.files("fairuniverse.baselines"))).resolve()
+        strangers = [path for path in submissions if path.resolve().parent != ours]
+        if not strangers:
+            return get_backend("none")
+        raise IsolationError(
+            f"{strangers[0]} cannot be isolated: {error}. If it is your own code, add --isolation none"
+        ) from error
