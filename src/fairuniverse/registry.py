@@ -1,7 +1,9 @@
 """Finding simulators, baselines and configurations by name: one door for ours and for third parties'.
 
 Simulators and baselines are entry points of the groups ``fairuniverse.simulators`` (a class) and
-``fairuniverse.baselines`` (a package that is a submission folder); a path to a folder works, too.
+``fairuniverse.baselines`` (a package that is a submission folder); a path to a folder works, too. Submission
+folders of the group ``fairuniverse.references`` are told the true nuisance values of every toy, never its mu:
+they are lines to compare with, and only what is installed can be one.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from fairuniverse.errors import InvalidConfigError, NotRegisteredError
 from fairuniverse.protocols import Simulator
 
 SIMULATORS, BASELINES = "fairuniverse.simulators", "fairuniverse.baselines"
+REFERENCES = "fairuniverse.references"
 
 
 def names(group: str) -> list[str]:
@@ -82,8 +85,14 @@ def find_submission(name: str | Path) -> Path:
     path = Path(name)
     if path.exists():
         return path
-    module = import_module(_entry_point(BASELINES, str(name)).value)
+    group = REFERENCES if is_reference(name) else BASELINES
+    module = import_module(_entry_point(group, str(name)).value)
     return Path(next(iter(module.__path__)))
+
+
+def is_reference(name: str | Path) -> bool:
+    """Whether a submission is told the true nuisance values: installed ones named as such, never a path."""
+    return not Path(name).exists() and str(name) in names(REFERENCES)
 
 
 def _simulator_class(name: str) -> Any:

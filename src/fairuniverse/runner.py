@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -200,6 +200,10 @@ class _Run:
         with _progress(self.benchmark, self.submission, len(toys)) as bar:
             _Crew(self, training, fitted, toys).work(bar)
 
+    def told(self, truth: Truth) -> Mapping[str, float] | None:
+        """What the submission is told of a truth: a reference the nuisances, a method nothing."""
+        return truth.nuisances if self.submission.is_reference else None
+
     def start_worker(self, training: SharedTraining, folder: Path | None, n_threads: int = 1) -> Worker:
         """A worker with the fitted model, loaded from a folder or, without one, fitted again."""
         worker = self._new_worker(training, n_threads)
@@ -375,7 +379,7 @@ class _Crew:
         """Give toys to one lane until there are none."""
         try:
             while (toy := self._staged.get()) is not None:
-                answer, reply = lane.ask(toy.events, self._free.put)
+                answer, reply = lane.ask(toy.events, self._free.put, self._run.told(toy.truth))
                 if self._run.stop.is_set():  # the answer may be the death that stopping caused
                     break
                 self._rows.put(_row(self._run.submission, toy, answer, reply))
@@ -400,7 +404,10 @@ class _Lane:
         self._patience = patience
 
     def ask(
-        self, events: SharedTable | None, release: Callable[[SharedTable], None]
+        self,
+        events: SharedTable | None,
+        release: Callable[[SharedTable], None],
+        nuisances: Mapping[str, float] | None = None,
     ) -> tuple[Answer, Reply | None]:
         """Answer about one toy; `release` is told when its events are no longer needed."""
         if events is None:
@@ -414,7 +421,7 @@ class _Lane:
             return self._bury(death), None
         finally:
             release(events)
-        return self._predict(self._worker)
+        return self._predict(self._worker, nuisances)
 
     def close(self) -> None:
         """End the worker."""
@@ -422,9 +429,9 @@ class _Lane:
             self._worker.close()
             self._worker = None
 
-    def _predict(self, worker: Worker) -> tuple[Answer, Reply | None]:
+    def _predict(self, worker: Worker, nuisances: Mapping[str, float] | None) -> tuple[Answer, Reply | None]:
         try:
-            reply = worker.predict()
+            reply = worker.predict(nuisances)
         except SubmissionError as death:
             return self._bury(death), None
         self._patience.note(None)
@@ -486,7 +493,11 @@ def _provenance(
         "confidence_level": config.confidence_level,
         "n_mu": benchmark.pseudo_experiments.n_mu,
         "n_toys": benchmark.pseudo_experiments.n_toys,
-        "submission": {"name": submission.name, "digest": submission.digest},
+        "submission": {
+            "name": submission.name,
+            "digest": submission.digest,
+            "is_reference": submission.is_reference,
+        },
         "isolation": {"backend": backend.name, "is_isolated": backend.is_isolated and was_isolated},
         "versions": _versions(),
         "machine": {"platform": platform.platform(), "n_cores": n_cores(), "processor": platform.machine()},

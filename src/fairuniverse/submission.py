@@ -40,11 +40,13 @@ class Submission:
         name: Name in tables and reports: that of the folder or of the zip without its suffix.
         path: The folder or zip.
         digest: SHA-256 of the names and contents of its files; the same for a folder and its zip.
+        is_reference: Whether it is a line to compare with, told the true nuisance values (never mu).
     """
 
     name: str
     path: Path
     digest: str
+    is_reference: bool = False
 
     def unpack(self, destination: Path) -> None:
         """Copy the files into a new folder.
@@ -60,12 +62,13 @@ class Submission:
             )
 
 
-def load_submission(path: str | Path, *, name: str | None = None) -> Submission:
+def load_submission(path: str | Path, *, name: str | None = None, is_reference: bool = False) -> Submission:
     """Submission of a folder or zip, checked for what can be seen without running it.
 
     Args:
         path: Folder, or zip file, that holds ``model.py`` at its top.
         name: Name in tables and reports; by default that of the folder or zip.
+        is_reference: Whether to tell it the true nuisance values: for code of an installed package only.
 
     Raises:
         InvalidDataError: The path does not exist, or is neither a folder nor a zip.
@@ -76,7 +79,7 @@ def load_submission(path: str | Path, *, name: str | None = None) -> Submission:
     if not path.exists():
         raise InvalidDataError(f"no submission at {path}: give a folder or a zip that holds {ENTRY}")
     digest = _digest(path, None)
-    return Submission(name or (path.name if path.is_dir() else path.stem), path, digest)
+    return Submission(name or (path.name if path.is_dir() else path.stem), path, digest, is_reference)
 
 
 def _digest(path: Path, destination: Path | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fairuniverse.api.benchmark import Benchmark
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.registry import find_config, find_submission
+from fairuniverse.registry import find_config, find_submission, is_reference
 
 if TYPE_CHECKING:
     from fairuniverse.isolation.backends import Backend
@@ -73,7 +73,8 @@ def run(
 
     benchmark = Benchmark.load(config, n_threads=n_threads)
     paths = [find_submission(s) for s in submissions]
-    loaded = [load_submission(path) for path in paths]
+    told = map(is_reference, submissions)
+    loaded = [load_submission(path, is_reference=t) for path, t in zip(paths, told, strict=True)]
     names = [s.name for s in loaded]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:

@@ -54,7 +54,7 @@ class HostedModel:
         submission = self._folder / "submission"
         os.chdir(submission)
         sys.path.insert(0, str(submission))
-        self._model = _construct()
+        self._model = _construct(is_reference=request["is_reference"])
         return {}
 
     def _attach_training_set(self, request: Mapping[str, Any]) -> None:
@@ -112,7 +112,8 @@ class HostedModel:
         columns = self._test.read(request["test_bytes"])
         features = as_block([columns[n] for n in self._features])
         test = pd.DataFrame(features.T, columns=self._features, copy=False)
-        return dict(pack(self._model.predict(test)))
+        told = (request["nuisances"],) if "nuisances" in request else ()
+        return dict(pack(self._model.predict(test, *told)))
 
     def _model_folder(self) -> Path:
         return self._folder / "scratch" / "model"
@@ -143,7 +144,7 @@ def _lower(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def _construct() -> Any:
+def _construct(*, is_reference: bool) -> Any:
     """The submission's model, its class and methods checked first."""
     from importlib import import_module
 
@@ -153,7 +154,9 @@ def _construct() -> Any:
             "fit_failed", "model.py defines no class Model; add: class Model: with fit and predict"
         )
     _require_method(cls, "fit", "train")
-    _require_method(cls, "predict", "test")
+    if not is_reference:
+        _refuse_nuisances(cls)
+    _require_method(cls, "predict", "test", *(["nuisances"] if is_reference else []))
     if hasattr(cls, "save") != hasattr(cls, "load"):
         raise SubmissionError("fit_failed", "Model has only one of save and load; define both or neither")
     try:
@@ -163,17 +166,26 @@ def _construct() -> Any:
     return cls()
 
 
-def _require_method(cls: type, name: str, argument: str) -> None:
-    method = getattr(cls, name, None)
+def _refuse_nuisances(cls: type) -> None:
+    """A method that would like to be told the truth learns that it is not, instead of failing somehow."""
+    predict = getattr(cls, "predict", None)
+    if callable(predict) and "nuisances" in inspect.signature(predict).parameters:
+        raise SubmissionError(
+            "fit_failed",
+            "predict asks for the true nuisances, which only reference lines of an installed package are "
+            "told (run those by name, not by path); a method must do without: def predict(self, test)",
+        )
+
+
+def _require_method(cls: type, name: str, *arguments: str) -> None:
+    method, wanted = getattr(cls, name, None), f"def {name}({', '.join(('self', *arguments))})"
     if not callable(method):
-        raise SubmissionError("fit_failed", f"Model has no method {name}; add: def {name}(self, {argument})")
+        raise SubmissionError("fit_failed", f"Model has no method {name}; add: {wanted}")
     try:
-        inspect.signature(method).bind(None, None)
+        inspect.signature(method).bind(None, *arguments)
     except TypeError as error:
         found = f"def {name}{inspect.signature(method)}"
-        raise SubmissionError(
-            "fit_failed", f"{found}: must be def {name}(self, {argument}) ({error})"
-        ) from error
+        raise SubmissionError("fit_failed", f"{found}: must be {wanted} ({error})") from error
 
 
 def failure(error: BaseException, folder: Path) -> dict[str, Any]:

@@ -159,6 +159,7 @@ class Worker:
     ) -> None:
         self.is_usable = False
         self._limits = limits
+        self._is_reference = submission.is_reference
         self.stop = stop
         self.folder = _private_folder(submission)
         self._test = SharedTable()
@@ -224,13 +225,18 @@ class Worker:
         """Copy the features of one toy, shape (n_features, n_events), to where the worker sees them."""
         self._test.copy(test)
 
-    def predict(self) -> Reply:
+    def predict(self, nuisances: Mapping[str, float] | None = None) -> Reply:
         """Ask about the toy that was shown.
+
+        Args:
+            nuisances: Its true nuisance values, for a reference only.
 
         Raises:
             SubmissionError: The worker did not survive it, or took too long.
         """
-        return self._request({"op": "predict", "test_bytes": self._test.used}, self._limits.predict_timeout_s)
+        told = {} if nuisances is None else {"nuisances": dict(nuisances)}
+        request = {"op": "predict", "test_bytes": self._test.used, **told}
+        return self._request(request, self._limits.predict_timeout_s)
 
     def close(self) -> None:
         """End the process and everything it started, and remove its private folder."""
@@ -251,6 +257,7 @@ class Worker:
             "op": "start",
             "memory_mib": self._limits.memory_mib,
             "features": training.features,
+            "is_reference": self._is_reference,
             "n_processes": self._n_processes,
             "parcel_fd": self._parcel.fileno(),
             "test_fd": self._test.reader_fd,
