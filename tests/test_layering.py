@@ -9,12 +9,18 @@ import pytest
 ROWS = (
     ("_version", "errors", "events", "nuisance", "seeding", "protocols", "results", "statistics", "worlds"),
     ("config", "pseudo_experiments", "tables", "training"),
-    ("submission", "store", "isolation", "runner", "likelihood", "comparison", "reporting"),
+    ("submission", "store", "isolation", "runner", "likelihood", "learning", "comparison", "reporting"),
     ("registry", "scaffold"),
     ("api",),
     ("cli",),
 )
 LEAVES = ("simulators", "scoring", "baselines")
+TOOLKITS = {
+    "simulators": ("likelihood",),
+    "scoring": ("likelihood",),
+    "baselines": ("likelihood", "learning"),
+}
+"""Toolkits beyond the first row that leaves may use."""
 SCORE_CARD_USERS = ("api", "cli")
 """Modules that may make score cards; simulators and methods are reached through the registry only."""
 RANK = {name: i for i, row in enumerate(ROWS) for name in row}
@@ -62,7 +68,7 @@ def modules() -> list[tuple[str, Path]]:
     ("package", "path"), modules(), ids=lambda v: str(v) if isinstance(v, str) else v.stem
 )
 def test_imports_point_down(package, path):
-    """A module imports only those named before it; a leaf only the first row and the likelihood."""
+    """A module imports only those named before it; a leaf only the first row and the method toolkits."""
     parts = [*package.split(".")[1:], path.stem]
     own = parts[0]
     for name in imported(path, package):
@@ -71,7 +77,8 @@ def test_imports_point_down(package, path):
         target = name.split(".")[1]
         if own in LEAVES:
             same = name.split(".")[1:3] == parts[:2] or (own == "scoring" and target == "scoring")
-            assert same or RANK.get(target) == 0 or target == "likelihood", f"{path} imports {name}"
+            is_toolkit = target in TOOLKITS[own]
+            assert same or RANK.get(target) == 0 or is_toolkit, f"{path} imports {name}"
         elif target == "scoring":
             assert own in SCORE_CARD_USERS, f"{path} imports {name}"
         elif own != "__init__" and target != own:

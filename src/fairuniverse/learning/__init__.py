@@ -1,0 +1,43 @@
+"""Toolkit for methods that learn with networks: preprocessing, training, shifted copies, files.
+
+Everything gives the same bits on every run on a CPU. PyTorch is the extra ``torch`` and is imported when a
+function needs it.
+
+>>> from fairuniverse.learning import cross_entropy, deterministic, mlp, train_network
+>>> import numpy as np
+>>> rng = np.random.default_rng(1)
+>>> labels = rng.integers(2, size=2000)
+>>> x = (labels[:, None] + rng.standard_normal((2000, 1))).astype(np.float32)
+>>> with deterministic(seed=1):
+...     network = mlp(1, (8,), 2)
+...     history = train_network(network, (x, labels), cross_entropy, seed=1, n_epochs=5)
+>>> history.validation[-1] < history.validation[0]
+True
+"""
+
+from fairuniverse.learning.copies import ShiftedCopies, nuisance_design, shifted_copies
+from fairuniverse.learning.networks import load_network, mlp, outputs, save_network
+from fairuniverse.learning.optimisation import (
+    History,
+    binary_cross_entropy,
+    cross_entropy,
+    train_network,
+)
+from fairuniverse.learning.preprocessing import Standardizer
+from fairuniverse.learning.reproducible import deterministic
+
+__all__ = [
+    "History",
+    "ShiftedCopies",
+    "Standardizer",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "deterministic",
+    "load_network",
+    "mlp",
+    "nuisance_design",
+    "outputs",
+    "save_network",
+    "shifted_copies",
+    "train_network",
+]
