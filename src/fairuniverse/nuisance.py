@@ -142,6 +142,12 @@ class NuisanceParameter:
             theta = self.prior.draw(rng=rng)
         return min(max(theta, lower), upper)
 
+    @property
+    def pull_bounds(self) -> tuple[float, float]:
+        """The bounds as pulls, the range of the parameter in a fit."""
+        lower, upper = self.bounds
+        return self.prior.to_alpha(lower), self.prior.to_alpha(upper)
+
     def constraint(self, theta: float) -> float:
         """Constraint term to add to twice the negative log-likelihood: the squared pull, 0 if uniform."""
         return self.prior.to_alpha(theta) ** 2 if self.prior.is_constraint else 0.0

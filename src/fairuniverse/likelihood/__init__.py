@@ -14,9 +14,11 @@ from fairuniverse.likelihood.binned import BinnedLikelihood, BinnedModel
 from fairuniverse.likelihood.densities import DensityLikelihood, DensityModel
 from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
 from fairuniverse.likelihood.interval import ProfileInterval, profile_interval
-from fairuniverse.likelihood.morphing import Axis, Code4pMorphing, Morphing, PolynomialMorphing
+from fairuniverse.likelihood.monomials import Axis, Monomials
+from fairuniverse.likelihood.morphing import Code4pMorphing, Morphing, PolynomialMorphing
 from fairuniverse.likelihood.storage import load_model, save_model
 from fairuniverse.likelihood.templates import Templates, fill_templates
+from fairuniverse.likelihood.unbinned import EventTerms, UnbinnedLikelihood, UnbinnedModel
 from fairuniverse.likelihood.workspace import histfactory_approximation, to_pyhf
 
 __all__ = [
@@ -26,13 +28,17 @@ __all__ = [
     "Code4pMorphing",
     "DensityLikelihood",
     "DensityModel",
+    "EventTerms",
     "FitResult",
     "Likelihood",
+    "Monomials",
     "Morphing",
     "Parameter",
     "PolynomialMorphing",
     "ProfileInterval",
     "Templates",
+    "UnbinnedLikelihood",
+    "UnbinnedModel",
     "fill_templates",
     "fit",
     "histfactory_approximation",

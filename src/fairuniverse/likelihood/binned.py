@@ -133,6 +133,20 @@ class BinnedModel:
         jacobian[self._shape_index] = (factors[:, None] * yields * gradient).sum(axis=1)
         return factors @ (yields * ratio), jacobian
 
+    def process_yields_and_jacobian(
+        self, x: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Expected events of each process, (n_processes, n_bins), and (n_parameters, n_processes, n_bins)."""
+        terms, slopes = self._factor_terms(x)
+        cube = np.where(np.eye(len(x), dtype=bool)[:, :, None], slopes, terms)
+        yields, factors = self.templates.yields, terms.prod(axis=0)[:, None]
+        if self.morphing is None:
+            return factors * yields, cube.prod(axis=1)[:, :, None] * yields
+        ratio, gradient = self.morphing.ratio_and_gradient(x[self._shape_index])
+        jacobian = cube.prod(axis=1)[:, :, None] * (yields * ratio)
+        jacobian[self._shape_index] = factors * yields * gradient
+        return factors * yields * ratio, jacobian
+
     def fisher_information(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected information on x, constraints and template uncertainty included, shape (n, n)."""
         expected, jacobian = self.expected_and_jacobian(x)
@@ -149,7 +163,7 @@ class BinnedModel:
     def parameters(self) -> tuple[Parameter, ...]:
         """Fit parameters with their starting values, typical steps and ranges."""
         steps = np.sqrt(np.diag(np.linalg.inv(self.fisher_information(self.start))))
-        bounds = (self._mu_bounds(), *(_pull_bounds(p) for p in self.nuisances))
+        bounds = (self._mu_bounds(), *(p.pull_bounds for p in self.nuisances))
         return tuple(
             Parameter(name, float(start), float(step), range_)
             for name, start, step, range_ in zip(self.names, self.start, steps, bounds, strict=True)
@@ -226,8 +240,3 @@ class BinnedLikelihood:
 
 def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
-
-
-def _pull_bounds(parameter: NuisanceParameter) -> tuple[float, float]:
-    lower, upper = parameter.bounds
-    return parameter.prior.to_alpha(lower), parameter.prior.to_alpha(upper)

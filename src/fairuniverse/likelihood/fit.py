@@ -142,7 +142,8 @@ def minimise(minuit: Minuit) -> None:
     for attempt in _attempts(minuit):
         minuit.strategy = attempt
         minuit.migrad()
-        if minuit.valid and np.isfinite(minuit.fval):
+        # With nothing left to vary Minuit calls the value itself the distance to the minimum.
+        if (minuit.valid or minuit.nfit == 0) and np.isfinite(minuit.fval):
             return
     raise FitError(
         f"the fit did not converge (EDM {minuit.fmin.edm:.2g}, twice_nll {minuit.fval:.6g}, "

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations_with_replacement
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.nuisance import LogNormal, NuisanceParameter
+from fairuniverse.likelihood.monomials import Axis, Monomials
+from fairuniverse.nuisance import NuisanceParameter
 
 _MAX_LOG_RATIO = 5.0
 _NEWTON_STEPS = 50
@@ -41,40 +41,6 @@ class Morphing(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Axis:
-    """Coordinate in which the effect of a shape nuisance is a low-order polynomial.
-
-    The coordinate is ((theta - nominal) / scale)^power, with the prior's sigma as scale (its median where the
-    prior is log-normal).
-
-    Attributes:
-        parameter: The nuisance parameter.
-        power: 1 for a scale, which acts to first order; 2 for the width of added noise, which acts
-            through its variance.
-    """
-
-    parameter: NuisanceParameter
-    power: int = 1
-
-    @property
-    def scale(self) -> float:
-        """Change of theta that counts as one unit."""
-        prior = self.parameter.prior
-        return prior.from_alpha(0.0) if isinstance(prior, LogNormal) else prior.sigma
-
-    def at(self, theta: float) -> float:
-        """Coordinate of a parameter value."""
-        return float(((theta - self.parameter.nominal) / self.scale) ** self.power)
-
-    def at_pull(self, alpha: float) -> tuple[float, float]:
-        """Coordinate at a pull, and its derivative in the pull."""
-        prior = self.parameter.prior
-        theta = prior.from_alpha(alpha)
-        x = (theta - self.parameter.nominal) / self.scale
-        return x**self.power, self.power * x ** (self.power - 1) * prior.slope(theta) / self.scale
-
-
 @dataclass(frozen=True, eq=False)
 class PolynomialMorphing:
     """Polynomial with all cross terms in the exponent: ratio = exp(sum_A c_A x^A), always positive.
@@ -92,31 +58,27 @@ class PolynomialMorphing:
     @property
     def parameters(self) -> tuple[NuisanceParameter, ...]:
         """The nuisance parameters it follows."""
-        return tuple(axis.parameter for axis in self.axes)
+        return self.monomials.parameters
+
+    @cached_property
+    def monomials(self) -> Monomials:
+        """The terms of the polynomial."""
+        return Monomials(self.axes, self.powers)
 
     @cached_property
     def _flat(self) -> NDArray[np.float64]:
         return np.ascontiguousarray(self.coefficients.reshape(len(self.powers), -1))
 
-    @cached_property
-    def _lowered(self) -> NDArray[np.int64]:
-        """Exponents after a derivative in each axis, shape (n_axes, n_terms, n_axes)."""
-        step = np.eye(len(self.axes), dtype=np.int64)
-        lowered: NDArray[np.int64] = np.maximum(self.powers[None] - step[:, None], 0)
-        return lowered
-
     def ratio(self, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
         """Factor at pulls alpha, shape (n_processes, n_bins)."""
-        x = np.array([axis.at_pull(a)[0] for axis, a in zip(self.axes, alpha.tolist(), strict=True)])
-        return self._exp((x**self.powers).prod(axis=1))
+        return self._exp(self.monomials.at_pulls(alpha))
 
     def ratio_and_gradient(
         self, alpha: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Factor, and its derivatives in alpha, shape (n_axes, n_processes, n_bins)."""
-        x, slopes = np.array([axis.at_pull(a) for axis, a in zip(self.axes, alpha.tolist(), strict=True)]).T
-        ratio = self._exp((x**self.powers).prod(axis=1))
-        derivatives = self.powers.T * (x**self._lowered).prod(axis=2) * slopes[:, None]
+        terms, derivatives = self.monomials.at_pulls_and_gradient(alpha)
+        ratio = self._exp(terms)
         return ratio, ratio * (derivatives @ self._flat).reshape(-1, *ratio.shape)
 
     def _exp(self, monomials: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -158,7 +120,8 @@ class PolynomialMorphing:
                 polynomial has terms.
         """
         ratios, counts = np.asarray(ratios, float), np.asarray(effective_counts, float)
-        powers = monomial_powers(len(axes), degree)
+        monomials = Monomials.up_to(axes, degree)
+        powers = monomials.powers
         if ratios.shape != (len(points), *counts.shape) or not np.isfinite(ratios).all():
             raise InvalidDataError(
                 f"ratios {ratios.shape} for {len(points)} points and counts {counts.shape}: "
@@ -168,8 +131,7 @@ class PolynomialMorphing:
             raise InvalidDataError(
                 f"{len(points)} shifted samples cannot fix {len(powers)} terms: shift more"
             )
-        x = np.array([[a.at(p.get(a.parameter.name, a.parameter.nominal)) for a in axes] for p in points])
-        design = (x[:, None, :] ** powers).prod(axis=2)
+        design = np.array([monomials.at(point) for point in points])
         reach = np.abs(design).max(axis=0)
         if not reach.all():
             raise InvalidDataError(
@@ -177,16 +139,6 @@ class PolynomialMorphing:
             )
         flat = _fit_log_ratios(design / reach, ratios.reshape(len(points), -1), counts.ravel(), max_effect)
         return cls(tuple(axes), powers, (flat / reach[:, None]).reshape(-1, *counts.shape))
-
-
-def monomial_powers(n_axes: int, degree: int) -> NDArray[np.int64]:
-    """Exponents of all monomials of total power 1 to `degree`, shape (n_terms, n_axes).
-
-    >>> monomial_powers(2, 2).tolist()
-    [[1, 0], [0, 1], [2, 0], [1, 1], [0, 2]]
-    """
-    chosen = [c for d in range(1, degree + 1) for c in combinations_with_replacement(range(n_axes), d)]
-    return np.array([[c.count(axis) for axis in range(n_axes)] for c in chosen], dtype=np.int64)
 
 
 def _fit_log_ratios(

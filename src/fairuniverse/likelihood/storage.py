@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.binned import BinnedModel
 from fairuniverse.likelihood.factors import LinearFactor
-from fairuniverse.likelihood.morphing import Axis, PolynomialMorphing
+from fairuniverse.likelihood.monomials import Axis
+from fairuniverse.likelihood.morphing import PolynomialMorphing
 from fairuniverse.likelihood.templates import Templates
 from fairuniverse.nuisance import LogNormal, Normal, NuisanceParameter, Prior, Uniform
 from fairuniverse.protocols import Process
