@@ -119,7 +119,7 @@ def train_network(
     for epoch in _epochs(n_epochs, title, history):
         total = 0.0
         order = training[torch.randperm(len(training), generator=generator)]
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             optimizer.zero_grad(set_to_none=True)
             value = objective(rows)
             value.backward()  # type: ignore[no-untyped-call]
@@ -175,7 +175,7 @@ class _Objective:
 
         self._network.eval()
         with torch.no_grad():
-            parts = [float(self(r)) * len(r) for r in rows.split(_VALIDATION_BATCH)]
+            parts = [float(self(r)) * len(r) for r in torch.split(rows, _VALIDATION_BATCH)]
         self._network.train()
         return sum(parts) / len(rows)
 
