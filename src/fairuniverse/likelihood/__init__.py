@@ -16,6 +16,7 @@ from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
 from fairuniverse.likelihood.interval import ProfileInterval, profile_interval
 from fairuniverse.likelihood.monomials import Axis, Monomials
 from fairuniverse.likelihood.morphing import Code4pMorphing, Morphing, PolynomialMorphing
+from fairuniverse.likelihood.parameterized import ParameterizedLikelihood, with_numerical_gradient
 from fairuniverse.likelihood.storage import load_model, save_model
 from fairuniverse.likelihood.templates import Templates, fill_templates
 from fairuniverse.likelihood.unbinned import EventTerms, UnbinnedLikelihood, UnbinnedModel
@@ -34,6 +35,7 @@ __all__ = [
     "Monomials",
     "Morphing",
     "Parameter",
+    "ParameterizedLikelihood",
     "PolynomialMorphing",
     "ProfileInterval",
     "Templates",
@@ -46,4 +48,5 @@ __all__ = [
     "profile_interval",
     "save_model",
     "to_pyhf",
+    "with_numerical_gradient",
 ]

@@ -3,7 +3,7 @@
 Twice the negative log-likelihood, up to a constant that makes it zero for a perfect fit without pulls, is
 
     2 sum_b [gamma_b nu_b - n_b + n_b ln(n_b / (gamma_b nu_b))]
-    + sum_b ((gamma_b - 1) / delta_b)^2 + sum_j alpha_j^2
+    + sum_b ((gamma_b - 1) / delta_b)^2 + sum_j (alpha_j - a_j)^2
 
 with nu_b = sum_p f_p(mu, theta) N_pb r_pb(alpha): yields N, factor f (mu for signal, times every
 normalisation nuisance), morphing r. The gamma_b stand for the finite simulated sample with relative
@@ -14,7 +14,7 @@ fit parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.factors import Factor, LinearFactor
-from fairuniverse.likelihood.fit import Parameter
+from fairuniverse.likelihood.fit import Parameter, parameters_in_pulls
 from fairuniverse.likelihood.morphing import Morphing
 from fairuniverse.likelihood.templates import Templates
 from fairuniverse.nuisance import NuisanceParameter
@@ -163,11 +163,7 @@ class BinnedModel:
     def parameters(self) -> tuple[Parameter, ...]:
         """Fit parameters with their starting values, typical steps and ranges."""
         steps = np.sqrt(np.diag(np.linalg.inv(self.fisher_information(self.start))))
-        bounds = (self._mu_bounds(), *(p.pull_bounds for p in self.nuisances))
-        return tuple(
-            Parameter(name, float(start), float(step), range_)
-            for name, start, step, range_ in zip(self.names, self.start, steps, bounds, strict=True)
-        )
+        return parameters_in_pulls(self.nuisances, steps, self._mu_bounds())
 
     def _mu_bounds(self) -> tuple[float, float]:
         """Mu may be negative, but not so far that half of the background of some bin is cancelled."""
@@ -175,21 +171,32 @@ class BinnedModel:
         signal, background = t.yields[t.is_signal].sum(axis=0), t.yields[~t.is_signal].sum(axis=0)
         return -0.5 * float(1 / (signal / background).max()), np.inf
 
-    def likelihood(self, data: ArrayLike) -> BinnedLikelihood:
+    def likelihood(self, data: ArrayLike, auxiliaries: Mapping[str, float] | None = None) -> BinnedLikelihood:
         """Likelihood of observed counts.
 
         Args:
             data: Shape (n_bins,), events in each bin; need not be integer (Asimov data).
+            auxiliaries: Pulls measured by the auxiliary measurements behind the constraints, by name; 0 for
+                those left out. Toys at a fixed true nuisance need fluctuating ones; toys whose nuisance is
+                drawn from the prior do not.
 
         Raises:
-            InvalidDataError: Another number of bins, or counts that are negative or not finite.
+            InvalidDataError: Another number of bins, counts that are negative or not finite, or an unknown
+                auxiliary.
         """
         data = np.asarray(data, dtype=np.float64)
         if data.shape != (self.templates.n_bins,):
             raise InvalidDataError(f"data of shape {data.shape} for {self.templates.n_bins} bins")
         if not (np.isfinite(data).all() and (data >= 0).all()):
             raise InvalidDataError("counts must be finite and not negative")
-        return BinnedLikelihood(self, data)
+        return BinnedLikelihood(self, data, self.centres(auxiliaries or {}))
+
+    def centres(self, auxiliaries: Mapping[str, float]) -> NDArray[np.float64]:
+        """Centres of the constraints from named pulls, 0 for those left out, shape (n_parameters,)."""
+        unknown = sorted(set(auxiliaries) - set(self.names[1:]))
+        if unknown:
+            raise InvalidDataError(f"no nuisance parameter {unknown[0]!r} among {', '.join(self.names[1:])}")
+        return np.array([auxiliaries.get(name, 0.0) for name in self.names])
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,10 +206,12 @@ class BinnedLikelihood:
     Attributes:
         model: The expectation.
         data: Shape (n_bins,), observed counts.
+        auxiliaries: Shape (n_parameters,), centres of the constraints; mu has none.
     """
 
     model: BinnedModel
     data: NDArray[np.float64]
+    auxiliaries: NDArray[np.float64]
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -221,14 +230,15 @@ class BinnedLikelihood:
         scaled = gamma * expected
         pulls = _ratio(gamma - 1, self.model.relative_error)
         poisson = 2 * float(scaled.sum() - self.data @ np.log(scaled))
-        return poisson + self._saturated + float(pulls @ pulls) + float(self.model.constrained @ x**2)
+        constraints = float(self.model.constrained @ (x - self.auxiliaries) ** 2)
+        return poisson + self._saturated + float(pulls @ pulls) + constraints
 
     def gradient(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivatives of `twice_nll`, shape (n_parameters,)."""
         expected, jacobian = self.model.expected_and_jacobian(x)
         expected = np.maximum(expected, _MIN_EXPECTED)
         gradient = 2 * jacobian @ (self._gamma(expected) - self.data / expected)
-        return np.asarray(gradient + 2 * self.model.constrained * x)
+        return np.asarray(gradient + 2 * self.model.constrained * (x - self.auxiliaries))
 
     def _gamma(self, expected: NDArray[np.float64]) -> NDArray[np.float64]:
         """Best template factor of each bin: the positive root of its quadratic equation."""

@@ -199,12 +199,12 @@ class DensityLikelihood:
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Fit parameters: mu, then the nuisances; only mu >= 0 expects a positive number everywhere."""
-        bounds = ((0.0, np.inf), *(p.bounds for p in self.model.nuisances))
-        return tuple(
-            Parameter(name, float(start), float(step), range_)
-            for name, start, step, range_ in zip(
-                self.model.names, self.model.start, self.model.steps, bounds, strict=True
-            )
+        mu, *starts = self.model.start.tolist()
+        mu_step, *steps = self.model.steps.tolist()
+        nuisances = zip(self.model.nuisances, starts, steps, strict=True)
+        return (
+            Parameter("mu", mu, mu_step, (0.0, np.inf)),
+            *(Parameter(p.name, at, step, p.bounds, _prior_sigma(p, at)) for p, at, step in nuisances),
         )
 
     def twice_nll(self, x: NDArray[np.float64]) -> float:
@@ -231,3 +231,7 @@ class DensityLikelihood:
             self._last.clear()
             self._last[key] = value, 2 * (jacobian.sum(axis=1) - slopes.sum(axis=1)) + gradient
         return self._last[key]
+
+
+def _prior_sigma(p: NuisanceParameter, theta: float) -> float | None:
+    return p.prior.slope(theta) if p.prior.is_constraint else None

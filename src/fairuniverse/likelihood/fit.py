@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse.errors import FitError
+from fairuniverse.nuisance import NuisanceParameter
 
 if TYPE_CHECKING:
     from iminuit import Minuit
@@ -30,12 +31,34 @@ class Parameter:
         start: Where the fit starts.
         step: Typical uncertainty, the first step of the minimiser.
         bounds: Smallest and largest value.
+        prior_sigma: Width of its constraint term; None if only the data determine it.
     """
 
     name: str
     start: float
     step: float
     bounds: tuple[float, float] = (-np.inf, np.inf)
+    prior_sigma: float | None = None
+
+
+def parameters_in_pulls(
+    nuisances: Sequence[NuisanceParameter], steps: ArrayLike, mu_bounds: tuple[float, float]
+) -> tuple[Parameter, ...]:
+    """Fit parameters x = (mu, alpha_1, ...), from mu = 1 and all pulls 0.
+
+    Args:
+        nuisances: The nuisance parameters.
+        steps: Typical uncertainties of mu and of the pulls, shape (1 + n_nuisances,).
+        mu_bounds: Smallest and largest mu.
+    """
+    mu_step, *pull_steps = np.asarray(steps, float).tolist()
+    return (
+        Parameter("mu", float(np.clip(1.0, *mu_bounds)), mu_step, mu_bounds),
+        *(
+            Parameter(p.name, 0.0, step, p.pull_bounds, 1.0 if p.prior.is_constraint else None)
+            for p, step in zip(nuisances, pull_steps, strict=True)
+        ),
+    )
 
 
 class Likelihood(Protocol):

@@ -17,7 +17,7 @@ from parametric ones (arXiv:2505.05544, sections 3 and 4; Barlow, Nucl. Instrum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.binned import BinnedLikelihood, BinnedModel
-from fairuniverse.likelihood.fit import Parameter
+from fairuniverse.likelihood.fit import Parameter, parameters_in_pulls
 from fairuniverse.likelihood.monomials import Monomials
 from fairuniverse.nuisance import NuisanceParameter
 
@@ -119,13 +119,17 @@ class UnbinnedModel:
         return 0 if self.monomials is None else len(self.monomials.powers)
 
     def likelihood(
-        self, events: EventTerms | Sequence[EventTerms], counts: ArrayLike | None = None
+        self,
+        events: EventTerms | Sequence[EventTerms],
+        counts: ArrayLike | None = None,
+        auxiliaries: Mapping[str, float] | None = None,
     ) -> UnbinnedLikelihood:
         """Likelihood of observed events.
 
         Args:
             events: Terms of the events of each unbinned region, in order; one alone if there is one region.
             counts: Shape (n_control_bins,), observed counts of the control regions.
+            auxiliaries: Pulls measured by the auxiliary measurements, as in `BinnedModel.likelihood`.
 
         Raises:
             InvalidDataError: Shapes that do not match, values that are not finite, an event that no process
@@ -141,8 +145,10 @@ class UnbinnedModel:
             self._require_valid(part)
         if (counts is None) != (self.control is None):
             raise InvalidDataError("give counts if and only if the model has control regions")
-        control = None if self.control is None or counts is None else self.control.likelihood(counts)
-        return UnbinnedLikelihood(self, parts, control)
+        centres = self.regions.centres(auxiliaries or {})
+        if self.control is None or counts is None:
+            return UnbinnedLikelihood(self, parts, centres)
+        return UnbinnedLikelihood(self, parts, centres, self.control.likelihood(counts, auxiliaries))
 
     def asimov(self, events: EventTerms | Sequence[EventTerms], x: NDArray[np.float64]) -> UnbinnedLikelihood:
         """Likelihood of the expectation itself at x, from events that sample the reference densities.
@@ -208,24 +214,22 @@ class UnbinnedLikelihood:
     Attributes:
         model: The expectation.
         parts: Terms of the events of each region.
+        auxiliaries: Shape (n_parameters,), centres of the constraints; mu has none.
         control: Likelihood of the control regions' counts.
     """
 
     model: UnbinnedModel
     parts: tuple[EventTerms, ...]
+    auxiliaries: NDArray[np.float64]
     control: BinnedLikelihood | None = None
     _last: dict[bytes, tuple[float, NDArray[np.float64]]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Fit parameters; their steps are the standard errors that these events give at the nominal point."""
-        model = self.model
-        steps = np.sqrt(np.diag(np.linalg.pinv(self.information(model.start))))
-        bounds = ((self._lowest_mu, np.inf), *(p.pull_bounds for p in model.nuisances))
-        return tuple(
-            Parameter(name, float(start), float(step) or 1.0, range_)
-            for name, start, step, range_ in zip(model.names, model.start, steps, bounds, strict=True)
-        )
+        steps = np.sqrt(np.diag(np.linalg.pinv(self.information(self.model.start))))
+        steps[steps == 0] = 1.0  # a parameter without effect: the fit will say so
+        return parameters_in_pulls(self.model.nuisances, steps, (self._lowest_mu, np.inf))
 
     def twice_nll(self, x: NDArray[np.float64]) -> float:
         """Twice the negative log-likelihood at x = (mu, alpha), zero at the nominal point."""
@@ -289,8 +293,8 @@ class UnbinnedLikelihood:
         """Constraint terms with their gradient; those of the control regions' likelihood if there is one."""
         if self.control is not None:
             return self.control.twice_nll(x), self.control.gradient(x)
-        constrained = self.model.regions.constrained
-        return float(constrained @ x**2), 2 * constrained * x
+        distance = self.model.regions.constrained * (x - self.auxiliaries)
+        return float(distance @ distance), 2 * distance
 
 
 @dataclass(frozen=True, eq=False)
