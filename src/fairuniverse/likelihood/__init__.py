@@ -11,11 +11,13 @@
 """
 
 from fairuniverse.likelihood.binned import BinnedLikelihood, BinnedModel
+from fairuniverse.likelihood.conditional import ConditionalLikelihood
 from fairuniverse.likelihood.densities import DensityLikelihood, DensityModel
 from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
 from fairuniverse.likelihood.interval import ProfileInterval, profile_interval
 from fairuniverse.likelihood.monomials import Axis, Monomials
 from fairuniverse.likelihood.morphing import Code4pMorphing, Morphing, PolynomialMorphing
+from fairuniverse.likelihood.observables import BinnedScore, best_start, binned_model, shape_axes
 from fairuniverse.likelihood.parameterized import ParameterizedLikelihood, with_numerical_gradient
 from fairuniverse.likelihood.storage import load_model, save_model
 from fairuniverse.likelihood.templates import Templates, fill_templates
@@ -26,7 +28,9 @@ __all__ = [
     "Axis",
     "BinnedLikelihood",
     "BinnedModel",
+    "BinnedScore",
     "Code4pMorphing",
+    "ConditionalLikelihood",
     "DensityLikelihood",
     "DensityModel",
     "EventTerms",
@@ -41,12 +45,15 @@ __all__ = [
     "Templates",
     "UnbinnedLikelihood",
     "UnbinnedModel",
+    "best_start",
+    "binned_model",
     "fill_templates",
     "fit",
     "histfactory_approximation",
     "load_model",
     "profile_interval",
     "save_model",
+    "shape_axes",
     "to_pyhf",
     "with_numerical_gradient",
 ]

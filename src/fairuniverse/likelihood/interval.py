@@ -47,7 +47,11 @@ class ProfileInterval:
 
 
 def profile_interval(
-    likelihood: Likelihood, name: str = "mu", confidence_level: float = ONE_SIGMA_CL
+    likelihood: Likelihood,
+    name: str = "mu",
+    confidence_level: float = ONE_SIGMA_CL,
+    *,
+    start: NDArray[np.float64] | None = None,
 ) -> ProfileInterval:
     """Interval of the values whose profile likelihood ratio is above the asymptotic threshold.
 
@@ -59,6 +63,7 @@ def profile_interval(
         likelihood: Likelihood of the data.
         name: The parameter of interest.
         confidence_level: Confidence level.
+        start: Where the fit starts instead of at the parameters' own starting values.
 
     Returns:
         The interval, not clipped to any range but that of the parameter itself.
@@ -73,7 +78,6 @@ def profile_interval(
     from scipy.special import ndtri
 
     rise = float(ndtri((1 + confidence_level) / 2)) ** 2
-    start = None
     for _ in range(_MAX_RESTARTS):
         profile = _Profile(likelihood, fit(likelihood, start=start), name)
         try:
