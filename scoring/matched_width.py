@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from fairuniverse.errors import InvalidDataError
 from fairuniverse.protocols import ScoreValue
 from fairuniverse.results import Results
 
@@ -53,12 +56,7 @@ class MatchedWidth:
         n, n_failed = len(results.table), int((~results.is_ok).sum())
         if n < 2:
             return ()
-        units = resampling_units(results)
-        counts = bootstrap_counts(int(units.max()) + 1).astype(np.float64)
-        first = halves(results)
-        pair = _Half(results, first, units), _Half(results, ~first, units)
-        value = _cross_fit(*pair, np.ones(counts.shape[1]))
-        drawn = np.array([_cross_fit(*pair, count) for count in counts])
+        value, drawn = _bootstrapped(results)
         error = drawn.std(axis=0, ddof=1) if np.isfinite(drawn).all() else np.full(3, np.nan)
         names = {
             "width_matched": (False, "Mean width after scaling the intervals to the right coverage."),
@@ -69,6 +67,51 @@ class MatchedWidth:
             ScoreValue(name, finite(value[i]), finite(error[i]), "", better, n, n_failed, meaning)
             for i, (name, (better, meaning)) in enumerate(names.items())
         )
+
+
+def matched_width_ratio(results: Results, reference: Results) -> ScoreValue:
+    """Ratio of the widths at matched coverage of two submissions on the same toys.
+
+    The bootstrap draws the same toys for both, so that what the toys do to both cancels in the error.
+
+    Raises:
+        InvalidDataError: The toys are not the same.
+    """
+    _require_same_toys(results, reference)
+    n, n_failed = len(results.table), int((~results.is_ok).sum())
+    ratio, error = math.nan, math.nan
+    if n > 1:
+        (value, drawn), (value_0, drawn_0) = _bootstrapped(results), _bootstrapped(reference)
+        ratio = _ratio(value[:1], value_0[:1])[0]
+        ratios = _ratio(drawn[:, 0], drawn_0[:, 0])
+        error = ratios.std(ddof=1) if np.isfinite(ratios).all() else math.nan
+    meaning = f"Width at matched coverage over that of {reference.submissions[0]}, on the same toys."
+    return ScoreValue("width_ratio", finite(ratio), finite(error), "", False, n, n_failed, meaning)
+
+
+def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ratio; NaN where one of the widths does not exist or the denominator vanishes."""
+    is_known = np.isfinite(numerator) & np.isfinite(denominator) & (denominator > 0)
+    ratio = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=ratio, where=is_known)
+    return ratio
+
+
+def _require_same_toys(results: Results, reference: Results) -> None:
+    key = ["i_mu", "i_toy", "mu_true"]
+    if not results.table[key].reset_index(drop=True).equals(reference.table[key].reset_index(drop=True)):
+        names = " and ".join((*results.submissions, *reference.submissions))
+        raise InvalidDataError(f"{names} did not answer the same toys in the same order: no ratio")
+
+
+def _bootstrapped(results: Results) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Width, factor and coverage, shape (3,), and the same of each bootstrap sample, shape (N_DRAWS, 3)."""
+    units = resampling_units(results)
+    counts = bootstrap_counts(int(units.max()) + 1).astype(np.float64)
+    first = halves(results)
+    pair = _Half(results, first, units), _Half(results, ~first, units)
+    value = np.array(_cross_fit(*pair, np.ones(counts.shape[1])))
+    return value, np.array([_cross_fit(*pair, count) for count in counts])
 
 
 class _Half:

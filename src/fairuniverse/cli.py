@@ -265,6 +265,22 @@ def score(
 
 @main.command()
 @click.argument("runs", nargs=-1, type=EXISTING, required=True, metavar="RUN...")
+@click.option("--output", "-o", type=NEW, help="Write the table to a .md, .csv or .json file.")
+@click.option("--update", type=EXISTING, help="Put it into a Markdown file, between its two marker lines.")
+def table(runs: Sequence[Path], output: Path | None, update: Path | None) -> None:
+    """Gather finished runs into one table for each set of toys.
+
+    RUN is a run folder, or a folder with run folders anywhere below it, of any benchmarks.
+    """
+    from fairuniverse import api
+
+    text = api.write_table(runs, output=output, update=update)
+    if output is None and update is None:
+        click.echo(text, nl=False)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, type=EXISTING, required=True, metavar="RUN...")
 @click.option("--output", "-o", type=NEW, default=Path("report.html"), show_default=True, help="The page.")
 @click.option("--picture", type=NEW, help="Also write the intervals as one picture, .png or .svg.")
 @threads_option

@@ -2,6 +2,7 @@
 
 from fairuniverse.api.benchmark import Benchmark, progress_bar
 from fairuniverse.api.events import compare, shift_table, simulate
+from fairuniverse.api.gathering import write_table
 from fairuniverse.api.scores import report, score_folders, score_runs
 from fairuniverse.api.submissions import init_submission, run
 from fairuniverse.api.toys import write_toys
@@ -17,5 +18,6 @@ __all__ = [
     "score_runs",
     "shift_table",
     "simulate",
+    "write_table",
     "write_toys",
 ]
