@@ -56,6 +56,26 @@ def test_log_normal_pull():
     assert SOFT.constraint(0.0) == math.inf
 
 
+@pytest.mark.parametrize("boundary", ["clip", "truncate"])
+def test_the_constraint_ends_at_the_bounds(boundary):
+    """Beyond the bounds no value can occur: the constraint term is infinite there, and as ever within."""
+    scale = NuisanceParameter("scale", Normal(1.0, 0.2), 1.0, (0.9, 1.1), "shape", boundary=boundary)
+    assert scale.constraint(1.1) == pytest.approx(0.25)
+    assert scale.constraint(1.11) == scale.constraint(0.89) == math.inf
+    assert scale.pull_bounds == pytest.approx((-0.5, 0.5))
+
+
+def test_a_truncated_prior_constrains_like_its_density():
+    """Differences of the constraint term are those of -2 ln of the density that draws follow."""
+    scale = NuisanceParameter("scale", Normal(1.0, 0.2), 1.0, (0.9, 1.2), "shape", boundary="truncate")
+    density = stats.truncnorm(-0.5, 1.0, loc=1.0, scale=0.2)
+    rng = np.random.default_rng(7)
+    draws = [scale.draw(rng=rng) for _ in range(2000)]
+    assert stats.kstest(draws, density.cdf).pvalue > 1e-4  # its false-alarm rate
+    rise = -2 * (density.logpdf(1.15) - density.logpdf(0.95))
+    assert scale.constraint(1.15) - scale.constraint(0.95) == pytest.approx(rise)
+
+
 def test_clipped_draws_sit_on_the_bound():
     """Clipping puts the tail on the bound: 5.4 % of soft_met draws, as in the public challenge."""
     rng = np.random.default_rng(3)

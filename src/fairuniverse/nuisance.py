@@ -149,7 +149,15 @@ class NuisanceParameter:
         return self.prior.to_alpha(lower), self.prior.to_alpha(upper)
 
     def constraint(self, theta: float) -> float:
-        """Constraint term to add to twice the negative log-likelihood: the squared pull, 0 if uniform."""
+        """Constraint term to add to twice the negative log-likelihood, up to a constant.
+
+        The squared pull, 0 if uniform, within the bounds, and infinite beyond them. A truncated prior differs
+        from the whole one by its norm only, a constant. A clipped one has the tail's probability on the bound;
+        the density takes its place.
+        """
+        lower, upper = self.bounds
+        if not lower <= theta <= upper:
+            return math.inf
         return self.prior.to_alpha(theta) ** 2 if self.prior.is_constraint else 0.0
 
     def require_valid(self, theta: float) -> float:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.likelihood import BinnedModel, Templates, histfactory_approximation
+from fairuniverse.likelihood import BinnedModel, Templates, histfactory_approximation, profile_interval
 from fairuniverse.nuisance import LogNormal, Normal, NuisanceParameter
 from fairuniverse.protocols import Process
 
@@ -114,8 +114,66 @@ def test_a_shape_nuisance_without_morphing_is_refused(counting_model):
         counting_model(nuisances=(tes,))
 
 
-def test_a_log_normal_normalisation_is_refused(counting_model):
-    """A normalisation nuisance with a log-normal prior is refused."""
-    scale = NuisanceParameter("scale", LogNormal(0.0, 0.1), 1.0, (0.0, 2.0), "normalisation", ("z",))
-    with pytest.raises(InvalidDataError, match="needs a Normal or Uniform prior"):
-        counting_model(nuisances=(scale,))
+def test_a_log_normal_normalisation_multiplies(counting_model):
+    """A log-normal factor is exp(sigma alpha), in our words and in HistFactory's, with its derivative."""
+    scale = NuisanceParameter("scale", LogNormal(0.0, 0.3), 1.0, (0.2, 5.0), "normalisation", ("z",))
+    x = np.array([0.5, 1.4])
+    for model in (
+        counting_model(nuisances=(scale,)),
+        histfactory_approximation(counting_model(nuisances=(scale,))),
+    ):
+        assert model.expected(x) == pytest.approx([25 + 100 * np.exp(0.3 * 1.4)])
+        assert model.expected_and_jacobian(x)[1][1] == pytest.approx([30 * np.exp(0.3 * 1.4)])
+
+
+def test_a_normalisation_whose_prior_is_not_centred_on_one_is_kept(counting_model):
+    """HistFactory's factor agrees with the parameter itself at 0 and +-1 sigma, also around a mean of 1.2."""
+    scale = NuisanceParameter("scale", Normal(1.2, 0.1), 1.2, (0.5, 2.0), "normalisation", ("z",))
+    model = counting_model(nuisances=(scale,))
+    for alpha in (-1.0, 0.0, 1.0):
+        x = np.array([1.0, alpha])
+        assert histfactory_approximation(model).expected(x) == pytest.approx(model.expected(x))
+
+
+def test_a_factor_that_reaches_zero_has_no_exponential(counting_model):
+    """A prior as wide as its mean cannot be said in HistFactory's normsys."""
+    scale = NuisanceParameter("scale", Normal(1.0, 1.0), 1.0, (0.0, 3.0), "normalisation", ("z",))
+    with pytest.raises(InvalidDataError, match="code4 needs positive"):
+        histfactory_approximation(counting_model(nuisances=(scale,)))
+
+
+@pytest.mark.parametrize("n", [90, 150, 180, 240])
+def test_a_truncated_prior_ends_the_fit_at_its_bound(counting_model, n):
+    """Profiling a nuisance truncated at half a sigma is minimising over that range, by hand."""
+    scale = NuisanceParameter(
+        "scale", Normal(1.0, 0.2), 1.0, (0.9, 1.1), "normalisation", ("z",), boundary="truncate"
+    )
+    answer = profile_interval(counting_model(nuisances=(scale,)).likelihood([n]))
+    theta = np.linspace(0.9, 1.1, 2001)
+    mu = np.linspace(-1, 5, 1201)
+    nu = mu[:, None] * 50 + theta * 100
+    curve = (2 * (nu - n + n * np.log(n / nu)) + ((theta - 1) / 0.2) ** 2).min(axis=1)
+    accepted = mu[curve <= curve.min() + 1]
+    assert (answer.lower, answer.upper) == pytest.approx((accepted[0], accepted[-1]), abs=0.011)
+
+
+def test_auxiliary_measurements_move_the_constraints(counting_model):
+    """A likelihood constrained around a is that around 0, at pulls shifted by a, where data do not care."""
+    scale = NuisanceParameter("scale", Normal(1.0, 0.2), 1.0, (0.2, 2.0), "normalisation", ("z",))
+    model = counting_model(background=1e-6, nuisances=(scale,))
+    moved, plain = model.likelihood([50], {"scale": 0.7}), model.likelihood([50])
+    x = np.array([1.0, 0.9])
+    shifted = np.array([1.0, 0.9 - 0.7])
+    assert moved.twice_nll(x) == pytest.approx(plain.twice_nll(shifted), abs=1e-6)
+    assert moved.gradient(x) == pytest.approx(plain.gradient(shifted), abs=1e-5)
+    with pytest.raises(InvalidDataError, match="no nuisance parameter 'scael'"):
+        model.likelihood([50], {"scael": 0.7})
+
+
+def test_yields_by_process_add_up(higgs_like):
+    """Expected events of the processes and their derivatives sum to those of the bins."""
+    model, x = higgs_like(7), np.array([1.3, 0.4, -1.0, 0.9, 0.5, -0.3, 1.1])
+    yields, jacobian = model.process_yields_and_jacobian(x)
+    expected, slopes = model.expected_and_jacobian(x)
+    assert yields.sum(axis=0) == pytest.approx(expected)
+    assert jacobian.sum(axis=1) == pytest.approx(slopes)

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.likelihood import Axis, Code4pMorphing, PolynomialMorphing
+from fairuniverse.likelihood import (
+    Axis,
+    BinnedModel,
+    Code4pMorphing,
+    PiecewiseExponentialMorphing,
+    PolynomialMorphing,
+    Templates,
+)
 from fairuniverse.nuisance import LogNormal, Normal, NuisanceParameter
+from fairuniverse.protocols import Process
 
 TES = NuisanceParameter("tes", Normal(1.0, 0.01), 1.0, (0.9, 1.1), "shape")
 SOFT_MET = NuisanceParameter("soft_met", LogNormal(0.0, 1.0), 0.0, (0.0, 5.0), "shape")
@@ -87,3 +95,53 @@ def test_code4p_is_smooth_at_one_sigma():
     below, above = (code4p.ratio_and_gradient(np.array([1.0 + e, 0.2])) for e in (-1e-9, 1e-9))
     assert below[0] == pytest.approx(above[0], abs=1e-8)
     assert below[1] == pytest.approx(above[1], abs=1e-7)
+
+
+def test_piecewise_exponentials_agree_with_what_they_approximate_at_one_sigma():
+    """Code1 through another morphing has its yields at 0 and +-1 sigma, and grows like a power beyond."""
+    morphing = _fit()
+    code1 = PiecewiseExponentialMorphing.through(morphing)
+    for alpha in ([0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]):
+        assert code1.ratio(np.array(alpha)) == pytest.approx(morphing.ratio(np.array(alpha)))
+    at_two = code1.nominal * code1.up[0] ** 2 / code1.down[1] ** -0.5
+    assert code1.ratio(np.array([2.0, -0.5])) == pytest.approx(at_two)
+
+
+def test_piecewise_exponentials_are_those_of_pyhf():
+    """The ratio is pyhf's code1 of a normsys, nuisance by nuisance."""
+    from pyhf.interpolators import code1
+
+    rng = np.random.default_rng(6)
+    up, down = rng.uniform(0.8, 1.3, (2, 2, 3, 4))
+    ours = PiecewiseExponentialMorphing((TES, SOFT_MET), up, down, np.ones((3, 4)))
+    histograms = np.stack([down, np.ones_like(down), up], axis=2)  # nuisance, process, variation, bin
+    for alpha in ([0.0, 0.0], [0.4, -1.7], [-2.5, 0.3]):
+        theirs = code1(histograms.tolist())(np.array(alpha)[:, None])
+        assert ours.ratio(np.array(alpha)) == pytest.approx(np.prod(np.asarray(theirs)[:, :, 0, :], axis=0))
+
+
+def test_gradient_of_piecewise_exponentials_agrees_with_differences():
+    """The derivatives are the numerical ones on both sides of 0."""
+    code1 = PiecewiseExponentialMorphing.through(_fit())
+    for alpha in ([0.3, -0.6], [-1.4, 1.2]):
+        _, gradient = code1.ratio_and_gradient(np.array(alpha))
+        steps = 1e-6 * np.eye(2)
+        numerical = [code1.ratio(alpha + s) - code1.ratio(alpha - s) for s in steps]
+        assert gradient == pytest.approx(np.array(numerical) / 2e-6, abs=1e-8)
+
+
+def test_piecewise_exponentials_serve_a_fit():
+    """A nuisance that moves the background by +-10 % adds its effect in quadrature to the error of mu."""
+    up = np.array([[[1.0, 1.0], [1.1, 1.1]]])
+    morphing = PiecewiseExponentialMorphing((TES,), up, 1 / up, np.ones((2, 2)))
+    processes = (Process("signal", 100.0, is_signal=True), Process("z", 1000.0))
+    templates = Templates(processes, np.array([[50.0, 50.0], [500.0, 500.0]]), np.zeros((2, 2)))
+    sigma = BinnedModel(templates, (TES,), morphing).expected_sigma()
+    assert sigma == pytest.approx(np.hypot(np.sqrt(1100), 1000 * np.log(1.1)) / 100)
+
+
+def test_a_bin_that_a_nuisance_empties_has_no_exponential():
+    """A ratio of 0 is refused with what to do."""
+    ratios = np.ones((1, 1, 2))
+    with pytest.raises(InvalidDataError, match="merge bins"):
+        PiecewiseExponentialMorphing((TES,), ratios, 0 * ratios, np.ones((1, 2)))

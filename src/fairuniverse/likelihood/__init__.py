@@ -16,7 +16,12 @@ from fairuniverse.likelihood.densities import DensityLikelihood, DensityModel
 from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
 from fairuniverse.likelihood.interval import ProfileInterval, profile_interval
 from fairuniverse.likelihood.monomials import Axis, Monomials
-from fairuniverse.likelihood.morphing import Code4pMorphing, Morphing, PolynomialMorphing
+from fairuniverse.likelihood.morphing import (
+    Code4pMorphing,
+    Morphing,
+    PiecewiseExponentialMorphing,
+    PolynomialMorphing,
+)
 from fairuniverse.likelihood.observables import BinnedScore, best_start, binned_model, shape_axes
 from fairuniverse.likelihood.parameterized import ParameterizedLikelihood, with_numerical_gradient
 from fairuniverse.likelihood.storage import load_model, save_model
@@ -40,6 +45,7 @@ __all__ = [
     "Morphing",
     "Parameter",
     "ParameterizedLikelihood",
+    "PiecewiseExponentialMorphing",
     "PolynomialMorphing",
     "ProfileInterval",
     "Templates",

@@ -42,7 +42,7 @@ class BinnedModel:
         templates: Nominal yields per process and bin.
         nuisances: All nuisance parameters, shape and normalisation.
         morphing: How the shape nuisances deform the templates; None if there are none.
-        factor: How a normalisation nuisance multiplies yields, `LinearFactor` or `Code4Factor`.
+        factor: How a normalisation nuisance multiplies yields, `LinearFactor` or `Code4Factor.of`.
     """
 
     templates: Templates

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.nuisance import LogNormal, NuisanceParameter
+from fairuniverse.nuisance import NuisanceParameter
 
 
 class Factor(Protocol):
@@ -24,20 +24,13 @@ class Factor(Protocol):
 
 @dataclass(frozen=True)
 class LinearFactor:
-    """The parameter value itself, theta = mean + sigma * alpha: exact for a Normal or Uniform prior.
+    """The parameter value itself, of any prior: mean + sigma * alpha, or exp(...) of it if log-normal.
 
     Attributes:
         parameter: A normalisation nuisance.
     """
 
     parameter: NuisanceParameter
-
-    def __post_init__(self) -> None:
-        p = self.parameter
-        if isinstance(p.prior, LogNormal):
-            raise InvalidDataError(
-                f"normalisation nuisance {p.name} needs a Normal or Uniform prior, not {p.prior}"
-            )
 
     def at(self, alpha: float) -> tuple[float, float]:
         """Factor at a pull, and its derivative in the pull."""
@@ -53,14 +46,34 @@ class Code4Factor:
     1 at 0 (Cranmer et al., CERN-OPEN-2012-016, section 4.1; pyhf, ``interpolators/code4.py``).
 
     Attributes:
-        parameter: A normalisation nuisance.
+        down: Factor at alpha = -1.
+        up: Factor at alpha = +1.
+        nominal: Factor at alpha = 0, by which both others are divided.
+
+    Raises:
+        InvalidDataError: A factor is not positive: no exponential reaches it.
     """
 
-    parameter: NuisanceParameter
+    down: float
+    up: float
+    nominal: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not min(self.down, self.up, self.nominal) > 0:
+            raise InvalidDataError(
+                f"factors {self.down} and {self.up} at -1 and +1 sigma: code4 needs positive ones; use a "
+                "linear factor or a smaller prior width"
+            )
+
+    @classmethod
+    def of(cls, parameter: NuisanceParameter) -> Code4Factor:
+        """The factor that agrees with a normalisation nuisance at 0 and +-1 sigma."""
+        down, nominal, up = (parameter.prior.from_alpha(alpha) for alpha in (-1.0, 0.0, 1.0))
+        return cls(down, up, nominal)
 
     @cached_property
     def _ends(self) -> tuple[float, float]:
-        return self.parameter.prior.from_alpha(-1.0), self.parameter.prior.from_alpha(1.0)
+        return self.down / self.nominal, self.up / self.nominal
 
     @cached_property
     def _polynomial(self) -> NDArray[np.float64]:
@@ -78,7 +91,8 @@ class Code4Factor:
         """Factor at a pull, and its derivative in the pull."""
         if abs(alpha) >= 1:
             rate = math.log(self._ends[1]) if alpha > 0 else -math.log(self._ends[0])
-            return math.exp(rate * alpha), rate * math.exp(rate * alpha)
+            value = self.nominal * math.exp(rate * alpha)
+            return value, rate * value
         i = np.arange(1, 7)
-        value = 1 + self._polynomial @ alpha**i
-        return float(value), float(self._polynomial @ (i * alpha ** (i - 1)))
+        value = self.nominal * float(1 + self._polynomial @ alpha**i)
+        return value, self.nominal * float(self._polynomial @ (i * alpha ** (i - 1)))

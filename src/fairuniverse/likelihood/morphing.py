@@ -160,6 +160,64 @@ def _fit_log_ratios(
 
 
 @dataclass(frozen=True, eq=False)
+class PiecewiseExponentialMorphing:
+    """HistFactory's ``code1`` in every bin: one exponential for each sign of each pull.
+
+    ratio = prod_j up_j^alpha_j where alpha_j >= 0, down_j^(-alpha_j) where alpha_j < 0: always positive, and
+    the product over any number of nuisances (Cranmer et al., CERN-OPEN-2012-016, section 4.1; pyhf,
+    ``interpolators/code1.py``).
+
+    Attributes:
+        parameters: The shape nuisances.
+        up: Shape (n_parameters, n_processes, n_bins), yields at alpha = +1 over those at 0, positive.
+        down: The same at alpha = -1.
+        nominal: Shape (n_processes, n_bins), yields at alpha = 0 over those of the nominal templates.
+
+    Raises:
+        InvalidDataError: A ratio is not positive and finite: no exponential reaches 0.
+
+    Notes:
+        The slope jumps at alpha = 0 where up * down is not 1. A minimiser may stop there: prefer
+        `Code4pMorphing` or `PolynomialMorphing` where both sides differ much.
+    """
+
+    parameters: tuple[NuisanceParameter, ...]
+    up: NDArray[np.float64]
+    down: NDArray[np.float64]
+    nominal: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name, values in (("up", self.up), ("down", self.down)):
+            if not (np.isfinite(values).all() and (values > 0).all()):
+                raise InvalidDataError(
+                    f"a ratio {name} is {values.min()}: piecewise exponentials need positive numbers; merge "
+                    "bins that a nuisance parameter empties"
+                )
+
+    @classmethod
+    def through(cls, morphing: Morphing) -> PiecewiseExponentialMorphing:
+        """The morphing that agrees with another one at 0 and +-1 sigma of every nuisance."""
+        return cls(morphing.parameters, *_at_one_sigma(morphing))
+
+    @cached_property
+    def _slopes(self) -> NDArray[np.float64]:
+        """Slopes of ln(ratio) at negative and at positive pulls, (2, n_parameters, n_processes, n_bins)."""
+        return np.array([-np.log(self.down), np.log(self.up)])
+
+    def ratio(self, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Factor at pulls alpha, shape (n_processes, n_bins)."""
+        return self.ratio_and_gradient(alpha)[0]
+
+    def ratio_and_gradient(
+        self, alpha: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor, and its derivatives in alpha, shape (n_parameters, n_processes, n_bins)."""
+        slopes = self._slopes[(alpha >= 0).astype(int), np.arange(len(alpha))]
+        ratio = self.nominal * np.exp(np.tensordot(alpha, slopes, axes=1))
+        return ratio, ratio * slopes
+
+
+@dataclass(frozen=True, eq=False)
 class Code4pMorphing:
     """HistFactory's ``code4p``: one additive term per nuisance, polynomial up to one sigma, linear beyond.
 
@@ -184,11 +242,7 @@ class Code4pMorphing:
     @classmethod
     def through(cls, morphing: Morphing) -> Code4pMorphing:
         """The code4p morphing that agrees with another one at 0 and +-1 sigma of every nuisance."""
-        sigmas = np.eye(len(morphing.parameters))
-        nominal = morphing.ratio(np.zeros(len(sigmas)))
-        up = np.array([morphing.ratio(s) for s in sigmas]) / nominal
-        down = np.array([morphing.ratio(-s) for s in sigmas]) / nominal
-        return cls(morphing.parameters, up, down, nominal)
+        return cls(morphing.parameters, *_at_one_sigma(morphing))
 
     def ratio(self, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
         """Factor at pulls alpha, shape (n_processes, n_bins)."""
@@ -205,3 +259,13 @@ class Code4pMorphing:
         shift = np.where(inside, a * (odd + a * even * (15 + a**2 * (3 * a**2 - 10))), a * slope)
         gradient = np.where(inside, odd + a * even * (30 + a**2 * (18 * a**2 - 40)), slope)
         return self.nominal * (1 + shift.sum(axis=0)), self.nominal * gradient
+
+
+def _at_one_sigma(
+    morphing: Morphing,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Ratios of a morphing at +1 and at -1 sigma of every nuisance to those at 0, and those at 0."""
+    sigmas = np.eye(len(morphing.parameters))
+    nominal = morphing.ratio(np.zeros(len(sigmas)))
+    up, down = (np.array([morphing.ratio(s) for s in side]) / nominal for side in (sigmas, -sigmas))
+    return up, down, nominal

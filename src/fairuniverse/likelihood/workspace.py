@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ def histfactory_approximation(model: BinnedModel) -> BinnedModel:
     Both agree with the model at 0 and +-1 sigma of every nuisance.
     """
     morphing = None if model.morphing is None else Code4pMorphing.through(model.morphing)
-    return replace(model, morphing=morphing, factor=Code4Factor)
+    return replace(model, morphing=morphing, factor=Code4Factor.of)
 
 
 def to_pyhf(model: BinnedModel, data: ArrayLike) -> dict[str, Any]:
@@ -67,16 +68,15 @@ def _sample(model: BinnedModel, row: int, name: str) -> dict[str, Any]:
     morphing, templates = model.morphing, model.templates
     sigmas = np.eye(0 if morphing is None else len(morphing.parameters))
     central = np.ones_like(templates.yields) if morphing is None else morphing.ratio(np.zeros(len(sigmas)))
-    scale = central[row]
+    scale = central[row] * math.prod(p.prior.from_alpha(0.0) for p in _normalisations(model, name))
     modifiers: list[dict[str, Any]] = []
     if templates.processes[row].is_signal:
         modifiers.append({"name": "mu", "type": "normfactor", "data": None})
-    for p in model.nuisances:
-        if p.kind == "normalisation" and name in p.processes:
-            modifiers.append(_normsys(p))
+    modifiers += [_normsys(p) for p in _normalisations(model, name)]
     if morphing is not None:
         for p, sigma in zip(morphing.parameters, sigmas, strict=True):
-            up, down = (templates.yields[row] * morphing.ratio(s * sigma)[row] for s in (1, -1))
+            relative = (morphing.ratio(s * sigma)[row] / central[row] for s in (1, -1))
+            up, down = (templates.yields[row] * scale * ratio for ratio in relative)
             modifiers.append(_histosys(p, up, down))
     error = np.sqrt(templates.variances[row]) * scale
     if templates.variances.any():
@@ -84,9 +84,13 @@ def _sample(model: BinnedModel, row: int, name: str) -> dict[str, Any]:
     return {"name": name, "data": _numbers(templates.yields[row] * scale), "modifiers": modifiers}
 
 
+def _normalisations(model: BinnedModel, process: str) -> list[NuisanceParameter]:
+    return [p for p in model.nuisances if p.kind == "normalisation" and process in p.processes]
+
+
 def _normsys(p: NuisanceParameter) -> dict[str, Any]:
-    up, down = p.prior.from_alpha(1.0), p.prior.from_alpha(-1.0)
-    return {"name": p.name, "type": "normsys", "data": {"hi": up, "lo": down}}
+    down, nominal, up = (p.prior.from_alpha(alpha) for alpha in (-1.0, 0.0, 1.0))
+    return {"name": p.name, "type": "normsys", "data": {"hi": up / nominal, "lo": down / nominal}}
 
 
 def _histosys(p: NuisanceParameter, up: NDArray[np.float64], down: NDArray[np.float64]) -> dict[str, Any]:
