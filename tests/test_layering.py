@@ -9,9 +9,21 @@ import pytest
 ROWS = (
     ("_version", "errors", "events", "nuisance", "seeding", "protocols", "results", "statistics", "worlds"),
     ("config", "pseudo_experiments", "tables", "training"),
-    ("submission", "store", "isolation", "runner", "likelihood", "learning", "comparison", "reporting"),
+    (
+        "submission",
+        "store",
+        "official",
+        "isolation",
+        "runner",
+        "checking",
+        "likelihood",
+        "learning",
+        "comparison",
+        "reporting",
+    ),
     ("registry", "scaffold"),
     ("api",),
+    ("conformance",),
     ("cli",),
 )
 LEAVES = ("simulators", "scoring", "baselines")

@@ -43,6 +43,9 @@ COLUMNS: Mapping[str, str] = {
 }
 """Columns of the table and their types. True nuisance values follow as ``nuisance_<name>``, float64."""
 
+OPTIONAL_COLUMNS: Mapping[str, str] = {"delta_mu_hat": "float64"}
+"""Columns that are there if a submission states them: its uncertainty of mu_hat, for the official errors."""
+
 NUISANCE_PREFIX = "nuisance_"
 
 
@@ -92,6 +95,12 @@ class Results:
         if rows.empty:
             raise InvalidDataError(f"no results of {submission!r}; there are {', '.join(self.submissions)}")
         return Results(rows.reset_index(drop=True), self.mu_range, self.confidence_level, self.manifest)
+
+    def is_reference(self, submission: str) -> bool:
+        """Whether a submission was told the true nuisance values: a line to compare with, not a method."""
+        run = self.manifest.get("runs", {}).get(submission, self.manifest)
+        entry = run.get("submission", {})
+        return isinstance(entry, Mapping) and entry.get("is_reference") is True
 
     @property
     def is_ok(self) -> NDArray[np.bool_]:

@@ -235,11 +235,12 @@ def read_results(paths: str | Path | Sequence[str | Path]) -> Results:
 
 def read_run(folder: Path) -> pd.DataFrame:
     """Results table of one run folder, with a row for every toy of the benchmark."""
-    from fairuniverse.results import COLUMNS
+    from fairuniverse.results import COLUMNS, OPTIONAL_COLUMNS
 
     truths, answers = _read_table(folder / "truths.parquet"), read_parts(folder)
     table = truths if answers is None else _merged(truths, answers)
-    table = table.reindex(columns=[*COLUMNS, *(c for c in truths if c not in COLUMNS)])
+    stated = [c for c in OPTIONAL_COLUMNS if c in table and table[c].notna().any()]
+    table = table.reindex(columns=[*COLUMNS, *stated, *(c for c in truths if c not in COLUMNS)])
     table["status"] = table["status"].astype("object").where(table["status"].notna(), "missing")
     for column, empty in (("message", ""), ("submission", ""), ("n_events", 0)):
         table[column] = table[column].astype("object").where(table[column].notna(), empty)

@@ -135,6 +135,11 @@ class TrainingSet:
         """Names of the features, in column order: the columns that `Model.predict` gets."""
         return list(self._simulator.schema.names)
 
+    @property
+    def events(self) -> Events:
+        """Nominal events before any selection, as they were simulated or read."""
+        return self._events
+
     @cached_property
     def data(self) -> pd.DataFrame:
         """Events at nominal nuisance values.
@@ -177,7 +182,7 @@ class TrainingSet:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A model that keeps its training set is saved without the events: every worker has them anyway.
-        return _attached_training_set, ()
+        return attached_training_set, ()
 
 
 _attached: TrainingSet | None = None
@@ -189,7 +194,12 @@ def attach(training: TrainingSet) -> None:
     _attached = training
 
 
-def _attached_training_set() -> TrainingSet:
+def attached_training_set() -> TrainingSet:
+    """The training set of this process.
+
+    Raises:
+        InvalidDataError: There is none.
+    """
     if _attached is None:
-        raise InvalidDataError("a training set can only be unpickled inside a worker that has one")
+        raise InvalidDataError("a training set is only there inside a worker, which has one")
     return _attached

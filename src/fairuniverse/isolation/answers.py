@@ -11,6 +11,7 @@ from typing import Any
 from fairuniverse.errors import SubmissionError
 
 KEYS = ("mu_hat", "lower", "upper")
+OPTIONAL = "delta_mu_hat"
 _HELP = "return fairuniverse.Interval(mu_hat, lower, upper) or a dict with these three keys"
 _WORKER_STATUSES = ("exception", "out_of_memory", "invalid_type", "missing_key")
 _MAX_TEXT = 500
@@ -26,6 +27,7 @@ class Answer:
         mu_hat: Point estimate.
         lower: Lower end of the interval.
         upper: Upper end of the interval.
+        delta_mu_hat: Uncertainty stated for mu_hat, which only the official errors look at.
     """
 
     status: str
@@ -33,6 +35,7 @@ class Answer:
     mu_hat: float = math.nan
     lower: float = math.nan
     upper: float = math.nan
+    delta_mu_hat: float = math.nan
 
 
 def pack(answer: Any) -> dict[str, float]:
@@ -49,7 +52,7 @@ def pack(answer: Any) -> dict[str, float]:
     if missing:
         found = ", ".join(map(str, values)) or "nothing"
         raise SubmissionError("missing_key", f"the answer has {found} but no {', '.join(missing)}; {_HELP}")
-    return {k: _number(k, values[k]) for k in KEYS}
+    return {k: _number(k, values[k]) for k in (*KEYS, OPTIONAL) if k in values}
 
 
 def _number(key: str, value: Any) -> float:
@@ -84,7 +87,13 @@ def check(reply: Mapping[str, Any]) -> Answer:
         return Answer("invalid_type", "the worker's reply holds something else than numbers")
     mu_hat, lower, upper = map(_to_float, values)
     status, message = _judge(mu_hat, lower, upper)
-    return Answer(status, message, mu_hat, lower, upper)
+    return Answer(status, message, mu_hat, lower, upper, _stated(reply.get(OPTIONAL)))
+
+
+def _stated(value: Any) -> float:
+    """An optional number; what is none, or not finite, counts as not stated."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _to_float(value) if is_number and math.isfinite(_to_float(value)) else math.nan
 
 
 def _judge(mu_hat: float, lower: float, upper: float) -> tuple[str, str]:

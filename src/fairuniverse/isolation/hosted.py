@@ -7,6 +7,7 @@ import os
 import pickle
 import resource
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from fairuniverse.errors import SubmissionError
 from fairuniverse.isolation.answers import clean, pack
 from fairuniverse.isolation.parcel import MAX_MODEL_BYTES, pack_folder, unpack_folder
 from fairuniverse.isolation.shared import TableReader, as_block
+from fairuniverse.official.adapter import OfficialModel, is_official, working_folder
+from fairuniverse.official.modules import install_modules
 
 _PICKLE = "model.pickle"
 _MAX_FILE_BYTES = MAX_MODEL_BYTES + (16 << 20)
@@ -51,11 +54,13 @@ class HostedModel:
         self._train = TableReader(_private(request["train_fd"]))
         self._parcel_fd = _private(request["parcel_fd"])
         self._attach_training_set(request)
-        submission = self._folder / "submission"
-        os.chdir(submission)
-        sys.path.insert(0, str(submission))
-        self._model = _construct(is_reference=request["is_reference"])
-        return {}
+        home = working_folder(self._folder / "submission", self._folder / "scratch")
+        os.chdir(home)
+        sys.path.insert(0, str(home))
+        install_modules()
+        start, before = time.perf_counter(), _peak_mib()
+        self._model = _construct(home, is_reference=request["is_reference"])
+        return {"import_s": time.perf_counter() - start, "import_mib": _peak_mib() - before}
 
     def _attach_training_set(self, request: Mapping[str, Any]) -> None:
         """Make the training set; its events are mapped now and read when something asks for them."""
@@ -144,7 +149,13 @@ def _lower(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def _construct(*, is_reference: bool) -> Any:
+def _peak_mib() -> float:
+    """Largest resident memory of this process so far, MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / (1 << 20)
+
+
+def _construct(home: Path, *, is_reference: bool) -> Any:
     """The submission's model, its class and methods checked first."""
     from importlib import import_module
 
@@ -153,6 +164,8 @@ def _construct(*, is_reference: bool) -> Any:
         raise SubmissionError(
             "fit_failed", "model.py defines no class Model; add: class Model: with fit and predict"
         )
+    if is_official(cls):
+        return OfficialModel(cls, home)
     _require_method(cls, "fit", "train")
     if not is_reference:
         _refuse_nuisances(cls)
