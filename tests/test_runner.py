@@ -224,8 +224,10 @@ def test_an_interrupted_run_goes_on(uninterrupted, tiny_benchmark, tmp_path, num
         while not list(folder.glob("parts/part-*.parquet")):
             assert host.poll() is None
             time.sleep(0.02)
+        os.kill(host.pid, signal.SIGSTOP)  # or it may have ended before it is killed
         below = psutil.Process(host.pid).children(recursive=True)
         os.kill(host.pid, number)
+        os.kill(host.pid, signal.SIGCONT)
     assert host.returncode != 0
     assert not psutil.wait_procs(below, timeout=10)[1]
     n_before = (read_results(folder).table["status"] != "missing").sum()

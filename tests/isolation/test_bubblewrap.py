@@ -29,7 +29,9 @@ from fairuniverse.training import TrainingSpec, locate
 
 TESTS = Path(__file__).parents[1]
 SUBMISSIONS = TESTS / "submissions"
-MEMORY_MIB = 1000
+MEMORY_MIB = 1600
+"""More than /tmp and /dev/shm hold together: what is in them counts, where control groups can be made."""
+
 COSTS = ["wall_time_s", "memory_mib"]
 
 BLOCKED = {
@@ -51,7 +53,6 @@ BLOCKED = {
     "hide_memory": "Function not implemented",
     "shrink_the_toy": "no file of the host became shorter",
     "fork_bomb": "BlockingIOError",
-    "print_gigabytes": "printed",
     "patch_the_worker": "something else than numbers",
 }
 """What becomes of each deed of the hostile submission, in its order."""
@@ -139,15 +140,16 @@ def test_every_hostile_deed_is_stopped_and_named(start, tmp_path):
 @pytest.mark.parametrize(
     ("deed", "status", "message"),
     [
-        (2, "out_of_memory", rf"MiB used, at most {MEMORY_MIB} MiB"),
+        (2, "out_of_memory", "MiB used"),
         (4, "crashed", "signal SIGSEGV"),
         (8, "crashed", "a reply that nobody asked for"),
+        (11, "crashed", "predict printed more than 64 MiB"),
     ],
-    ids=["allocate in children", "segfault", "forge"],
+    ids=["allocate in children", "segfault", "forge", "print gigabytes"],
 )
 def test_deaths_in_a_sandbox(start, tmp_path, deed, status, message):
     """As without one: each has its status, and neither a process nor a file is left."""
-    text = (SUBMISSIONS / "deadly" / "model.py").read_text().replace("25 << 20", "60 << 20")
+    text = (SUBMISSIONS / "deadly" / "model.py").read_text().replace("25 << 20", "50 << 20")
     (tmp_path / "deadly").mkdir()
     (tmp_path / "deadly" / "model.py").write_text(text)
     worker = start(tmp_path / "deadly")

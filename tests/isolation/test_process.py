@@ -153,7 +153,7 @@ def test_own_files_do_not_shadow_ours(start, tmp_path):
     ("deed", "status", "message"),
     [
         ("loop", "timeout", r"predict took more than 1 s"),
-        ("allocate_in_children", "out_of_memory", r"\d+ MiB used, at most 500 MiB are allowed"),
+        ("allocate_in_children", "out_of_memory", "MiB used"),
         ("leave", "crashed", "exit code 3"),
         ("segfault", "crashed", "signal SIGSEGV"),
         ("be_killed", "crashed", "signal SIGKILL"),

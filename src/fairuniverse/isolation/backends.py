@@ -5,13 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fairuniverse.errors import IsolationError
+from fairuniverse.isolation.cgroup import ControlGroup, Limits, make_group
+from fairuniverse.isolation.guard import Task, guarded
 
 _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that was started.
+
+    Attributes:
+        process: Its guard, which is above everything that it starts; see `guard`.
+        group: Its control group, as far as there is one.
+    """
+
+    process: subprocess.Popen[bytes]
+    group: ControlGroup
 
 
 class Backend(Protocol):
@@ -29,6 +45,10 @@ class Backend(Protocol):
         """Where a process sees its private folder."""
         ...
 
+    def fds_inside(self, fds: Sequence[int]) -> Sequence[int]:
+        """Numbers under which a process has the descriptors that it is handed."""
+        ...
+
     def start(
         self,
         command: Sequence[str],
@@ -38,16 +58,18 @@ class Backend(Protocol):
         environment: Mapping[str, str],
         fds: Sequence[int],
         output: int,
-    ) -> subprocess.Popen[bytes]:
-        """Start a command.
+        limits: Limits,
+    ) -> Started:
+        """Start a command under a guard, which ends everything and removes the folder, whatever happens.
 
         Args:
             command: Program and arguments.
             folder: Private folder, with the submission's copy in ``submission`` and room in ``scratch``.
             readable: What else the process must be able to read.
             environment: Its whole environment.
-            fds: File descriptors it inherits, under the same numbers.
+            fds: File descriptors it inherits; see `fds_inside`.
             output: File descriptor for its output and errors.
+            limits: What all its processes may use together.
 
         Raises:
             IsolationError: The process could not be started as safely as the backend promises.
@@ -69,6 +91,10 @@ class NoIsolation:
         """Where a process sees its private folder: where it is."""
         return folder
 
+    def fds_inside(self, fds: Sequence[int]) -> Sequence[int]:
+        """Under the same numbers."""
+        return fds
+
     def start(
         self,
         command: Sequence[str],
@@ -78,21 +104,36 @@ class NoIsolation:
         environment: Mapping[str, str],
         fds: Sequence[int],
         output: int,
-    ) -> subprocess.Popen[bytes]:
+        limits: Limits,
+    ) -> Started:
         """Start a command in a session of its own; see `Backend.start`."""
-        try:
-            return subprocess.Popen(
-                command,
-                cwd=folder,
-                env=dict(environment),
-                pass_fds=fds,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise IsolationError(f"the worker process could not be started: {error}") from error
+        group = make_group(folder.name, limits)
+        task = Task(str(folder), groups=[str(path) for path in group.joinable])
+        command = guarded(task, command)
+        return Started(spawn(command, cwd=folder, environment=environment, fds=fds, output=output), group)
+
+
+def spawn(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], fds: Sequence[int], output: int
+) -> subprocess.Popen[bytes]:
+    """Start a program that signals to the host's terminal do not reach.
+
+    Raises:
+        IsolationError: It could not be started.
+    """
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=dict(environment),
+            pass_fds=fds,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise IsolationError(f"the worker process could not be started: {error}") from error
 
 
 BACKENDS = ("bubblewrap", "none")

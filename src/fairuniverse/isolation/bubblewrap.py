@@ -13,7 +13,6 @@ import os
 import platform
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fairuniverse.errors import IsolationError
+from fairuniverse.isolation.backends import Started, spawn
+from fairuniverse.isolation.cgroup import Limits, make_group
+from fairuniverse.isolation.guard import Task, guarded
 from fairuniverse.isolation.installed import Installed, find_installed, is_below
 from fairuniverse.isolation.seccomp import filter_program
 
@@ -79,6 +81,10 @@ class Bubblewrap:
         """Where the process sees its private folder."""
         return INSIDE
 
+    def fds_inside(self, fds: Sequence[int]) -> Sequence[int]:
+        """Under the same numbers."""
+        return fds
+
     def start(
         self,
         command: Sequence[str],
@@ -88,31 +94,24 @@ class Bubblewrap:
         environment: Mapping[str, str],
         fds: Sequence[int],
         output: int,
-    ) -> subprocess.Popen[bytes]:
-        """Start a command in a sandbox of its own; see `Backend.start`.
-
-        The process started is a guard outside the sandbox, which ends it and removes the folder, whatever
-        happens.
-        """
+        limits: Limits,
+    ) -> Started:
+        """Start a command in a sandbox of its own; see `Backend.start`."""
         self._refuse_to_show(readable, self._hidden)
         if self._is_root:
-            _let_everybody_read(folder / "submission")
-        guard = (sys.executable, "-P", "-m", "fairuniverse.isolation.guard", str(folder))
+            let_everybody_read(folder / "submission")
+        group = make_group(folder.name, limits)
+        task = Task(str(folder), groups=[str(path) for path in group.joinable])
         with self._filter_file() as filter_fd:
-            arguments = self._arguments(folder / "submission", readable, filter_fd)
-            try:
-                return subprocess.Popen(
-                    [*guard, *arguments, *command],
-                    cwd="/",
-                    env={**environment, "USER": "worker"},
-                    pass_fds=(*fds, filter_fd),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise IsolationError(f"the sandbox could not be started: {error}") from error
+            sandbox = self._arguments(folder / "submission", readable, filter_fd)
+            process = spawn(
+                guarded(task, [*sandbox, *command]),
+                cwd=Path("/"),
+                environment={**environment, "USER": "worker"},
+                fds=(*fds, filter_fd),
+                output=output,
+            )
+        return Started(process, group)
 
     @contextmanager
     def _filter_file(self) -> Iterator[int]:
@@ -191,7 +190,7 @@ def _read_only(installed: Installed, readable: Sequence[Path]) -> Iterator[str]:
         yield from ("--tmpfs", str(mask), "--remount-ro", str(mask))
 
 
-def _let_everybody_read(folder: Path) -> None:
+def let_everybody_read(folder: Path) -> None:
     """Permissions of our own copy of a submission, for the spare user."""
     for base, _, names in os.walk(folder):
         Path(base).chmod(0o755)

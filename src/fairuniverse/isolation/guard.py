@@ -8,36 +8,71 @@ re-parented to the guard, so it is found.
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import psutil
 
+from fairuniverse.isolation.cgroup import join, remove
+
 FOLDER_PREFIX = "fairuniverse-worker-"
 """Private folders of workers begin so; the guard removes no other."""
 
+FIRST_FD = 3
+"""Where descriptors begin that are renumbered."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_OOM_FIRST = "1000"
+_AFTERWARDS_S = 20.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a guard does for its child.
+
+    Attributes:
+        folder: Private folder of the worker, removed at the end.
+        groups: Folders of the control group that the child joins, removed at the end.
+        fds: Descriptors that the child has as 3, 4, 5, ...; if empty, it inherits them as they are.
+        afterwards: Command to run when every process below has ended.
+    """
+
+    folder: str
+    groups: Sequence[str] = ()
+    fds: Sequence[int] = ()
+    afterwards: Sequence[str] = ()
+
+    def to_json(self) -> str:
+        """As an argument of a command."""
+        return json.dumps(asdict(self))
+
+
+def guarded(task: Task, command: Sequence[str]) -> list[str]:
+    """Command that runs another one under a guard."""
+    return [sys.executable, "-P", "-m", "fairuniverse.isolation.guard", task.to_json(), *command]
 
 
 def main() -> None:
-    """``python -m fairuniverse.isolation.guard FOLDER PROGRAM ARGUMENT...``: run a program under a guard."""
-    folder, command = Path(sys.argv[1]), sys.argv[2:]
-    fork_under_guard(folder)
+    """``python -m fairuniverse.isolation.guard TASK PROGRAM ARGUMENT...``: run a program under a guard."""
+    task, command = Task(**json.loads(sys.argv[1])), sys.argv[2:]
+    fork_under_guard(task)
+    _renumber(task.fds)
     os.execv(command[0], command)
 
 
-def fork_under_guard(folder: Path) -> None:
-    """Fork. The child returns; the parent stays as its guard and never returns.
-
-    Args:
-        folder: Private folder of the worker, removed at the end.
-    """
+def fork_under_guard(task: Task) -> None:
+    """Fork. The child returns, in its control group; the parent stays as its guard and never returns."""
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -45,24 +80,44 @@ def fork_under_guard(folder: Path) -> None:
     guard = os.getpid()
     child = os.fork()
     if child:
-        _guard(child, folder)
+        _guard(child, task)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guard:
         os._exit(1)
+    join([Path(group) for group in task.groups])
+    with suppress(OSError):  # the first to go, before anything of the host
+        Path("/proc/self/oom_score_adj").write_text(_OOM_FIRST)
 
 
-def _guard(child: int, folder: Path) -> NoReturn:
-    code = 1
+def _renumber(fds: Sequence[int]) -> None:
+    """Move descriptors to 3, 4, 5, ..., whatever is there."""
+    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST_FD + len(fds)) for fd in fds]
+    for place, fd in enumerate(aside, FIRST_FD):
+        os.dup2(fd, place)
+        os.close(fd)
+
+
+def _guard(child: int, task: Task) -> NoReturn:
+    code, folder = 1, Path(task.folder)
     try:
         os.closerange(3, 1024)  # the host sees the worker's end of the socket close
         code = _wait_for(child)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         kill_below(os.getpid(), reap=True)
+        if task.afterwards:
+            _run(task.afterwards)
+        remove([Path(group) for group in task.groups])
         if folder.name.startswith(FOLDER_PREFIX):
             shutil.rmtree(folder, ignore_errors=True)
         os._exit(code)
+
+
+def _run(command: Sequence[str]) -> None:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_AFTERWARDS_S)
+    kill_below(os.getpid(), reap=True)
 
 
 def _leave(*_: object) -> NoReturn:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError, SubmissionError
 from fairuniverse.isolation.answers import clean
-from fairuniverse.isolation.backends import Backend, clean_environment
+from fairuniverse.isolation.backends import Backend, Started, clean_environment
+from fairuniverse.isolation.cgroup import ControlGroup, Limits, remove
 from fairuniverse.isolation.guard import FOLDER_PREFIX, kill_below
 from fairuniverse.isolation.installed import source_files
 from fairuniverse.isolation.messages import receive, send
@@ -50,6 +51,34 @@ _PROCESSES = 256
 
 _LIBRARIES_WITH_THREADS = 8
 
+_MAX_OUTPUT = 64 << 20
+"""Most that may be printed during one request, bytes; the log ends long before."""
+
+
+class Output:
+    """What one worker prints, on its way to the log.
+
+    Args:
+        fd: Pipe to read until it is closed.
+        write: What to do with each piece.
+    """
+
+    def __init__(self, fd: int, write: Callable[[bytes], None]) -> None:
+        self.n_bytes = 0
+        self._write = write
+        self._thread = threading.Thread(target=self._copy, args=(fd,), daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the last words of an ended worker."""
+        self._thread.join(_LAST_WORDS_S)
+
+    def _copy(self, fd: int) -> None:
+        with os.fdopen(fd, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(1 << 16):
+                self.n_bytes += len(chunk)
+                self._write(chunk)
+
 
 class OutputLog:
     """What the workers of one submission print, up to a size; more is read and dropped.
@@ -64,25 +93,18 @@ class OutputLog:
         self._room = max_bytes - (path.stat().st_size if path.exists() else 0)
         self._lock = threading.Lock()
 
-    def follow(self, fd: int) -> threading.Thread:
+    def follow(self, fd: int) -> Output:
         """Copy everything from a pipe in the background until it is closed."""
-        thread = threading.Thread(target=self._copy, args=(fd,), daemon=True)
-        thread.start()
-        return thread
-
-    def _copy(self, fd: int) -> None:
-        with os.fdopen(fd, "rb", buffering=0) as pipe:
-            while chunk := pipe.read(1 << 16):
-                with self._lock, suppress(OSError):  # a full disk must not stop the worker
-                    self._write(chunk)
+        return Output(fd, self._write)
 
     def _write(self, chunk: bytes) -> None:
-        if self._room > 0:
-            with self._path.open("ab") as file:
-                file.write(chunk[: self._room])
-                self._room -= len(chunk)
-                if self._room <= 0:
-                    file.write(b"\n[more output was dropped]\n")
+        with self._lock, suppress(OSError):  # a full disk must not stop the worker
+            if self._room > 0:
+                with self._path.open("ab") as file:
+                    file.write(chunk[: self._room])
+                    self._room -= len(chunk)
+                    if self._room <= 0:
+                        file.write(b"\n[more output was dropped]\n")
 
 
 def feature_columns(events: Events) -> dict[str, NDArray[Any]]:
@@ -164,34 +186,41 @@ class Worker:
         self.folder = _private_folder(submission)
         self._test = SharedTable()
         self._parcel = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
-        self._n_processes = _PROCESSES + _LIBRARIES_WITH_THREADS * n_threads if backend.is_isolated else None
+        self._group_limits = Limits(
+            limits.memory_mib, _PROCESSES + _LIBRARIES_WITH_THREADS * n_threads, n_cores=n_threads
+        )
+        self._is_isolated = backend.is_isolated
         self._n_requests = 0
         self._watched_at = self._memory_mib = self._peak_mib = 0.0
         self._connection, theirs = socket.socketpair()
         output, their_output = os.pipe()
-        self._reader = log.follow(output)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._output = log.follow(output)
+        self._started: Started | None = None
         try:
             with theirs, os.fdopen(their_output, "wb"):
-                self._process = self._spawn(backend, training, theirs.fileno(), their_output, n_threads)
-            self._start(training)
+                self._started, fds = self._spawn(backend, training, theirs.fileno(), their_output)
+            self._start(training, fds)
         except BaseException:
             self.close()
             raise
 
     def _spawn(
-        self, backend: Backend, training: SharedTraining, connection: int, output: int, n_threads: int
-    ) -> subprocess.Popen[bytes]:
+        self, backend: Backend, training: SharedTraining, connection: int, output: int
+    ) -> tuple[Started, Sequence[int]]:
+        """The process, and its numbers of the toy's, the training set's and the parcel's descriptors."""
         inside = backend.folder_inside(self.folder)
-        guarded = ["guarded"] if backend.is_isolated else []
-        return backend.start(
-            [*_COMMAND, str(connection), str(inside), *guarded],
+        fds = (connection, self._test.reader_fd, training.table.reader_fd, self._parcel.fileno())
+        numbers = backend.fds_inside(fds)
+        started = backend.start(
+            [*_COMMAND, str(numbers[0]), str(inside)],
             folder=self.folder,
             readable=training.code,
-            environment=clean_environment(inside / "scratch", n_threads),
-            fds=(connection, self._test.reader_fd, training.table.reader_fd, self._parcel.fileno()),
+            environment=clean_environment(inside / "scratch", self._group_limits.n_cores),
+            fds=fds,
             output=output,
+            limits=self._group_limits,
         )
+        return started, numbers[1:]
 
     def fit(self) -> Reply:
         """Fit the model.
@@ -241,7 +270,7 @@ class Worker:
     def close(self) -> None:
         """End the process and everything it started, and remove its private folder."""
         self._end()
-        self._reader.join(timeout=_LAST_WORDS_S)
+        self._output.join()
         self._connection.close()
         self._test.close()
         self._parcel.close()
@@ -252,16 +281,17 @@ class Worker:
         """Identifier of the guard, above every process of the worker."""
         return self._running.pid
 
-    def _start(self, training: SharedTraining) -> None:
+    def _start(self, training: SharedTraining, fds: Sequence[int]) -> None:
+        test_fd, train_fd, parcel_fd = fds
         request = {
             "op": "start",
             "memory_mib": self._limits.memory_mib,
             "features": training.features,
             "is_reference": self._is_reference,
-            "n_processes": self._n_processes,
-            "parcel_fd": self._parcel.fileno(),
-            "test_fd": self._test.reader_fd,
-            "train_fd": training.table.reader_fd,
+            "n_processes": self._group_limits.n_processes if self._is_isolated else None,
+            "parcel_fd": parcel_fd,
+            "test_fd": test_fd,
+            "train_fd": train_fd,
             "train_bytes": training.table.used,
             "training": training.spec.to_json(),
         }
@@ -279,6 +309,7 @@ class Worker:
         self.is_usable = False
         start = time.perf_counter()
         self._peak_mib = self._memory_mib
+        self._budget = self._new_budget(request["op"], timeout_s)
         with suppress(OSError):  # a dead worker is found by the missing reply
             send(self._connection, {"id": self._n_requests, **request})
         self._wait(start, timeout_s, request["op"])
@@ -313,29 +344,56 @@ class Worker:
             raise self._obituary()
         return content
 
+    def _new_budget(self, operation: str, timeout_s: float) -> _Budget:
+        n_cores = self._group_limits.n_cores
+        cpu_s = self._cpu_s(_tree_usage(self.pid)) + n_cores * timeout_s
+        return _Budget(operation, timeout_s, n_cores, cpu_s, self._output.n_bytes + _MAX_OUTPUT)
+
     def _watch(self) -> None:
-        """Look at the memory of the process tree, not more often than every `_WATCH_S`."""
+        """Look at what the process tree uses, not more often than every `_WATCH_S`."""
         now = time.perf_counter()
         if now - self._watched_at < _WATCH_S:
             return
         self._watched_at = now
-        self._memory_mib = _tree_memory_mib(self._running.pid)
+        usage = _tree_usage(self.pid)
+        self._memory_mib = usage.memory_mib
         self._peak_mib = max(self._peak_mib, self._memory_mib)
+        self._require_memory()
+        self._budget.require(self._cpu_s(usage), self._output.n_bytes)
+
+    def _cpu_s(self, usage: _Usage) -> float:
+        """Processor time so far: what the kernel counted, or what the living processes say."""
+        counted = self._group.cpu_s()
+        return usage.cpu_s if counted is None else counted
+
+    def _require_memory(self) -> None:
         limit = self._limits.memory_mib
         if self._memory_mib > limit:
             raise SubmissionError(
                 "out_of_memory", f"{self._memory_mib:.0f} MiB used, at most {limit} MiB are allowed"
             )
+        if self._group.n_killed():
+            raise SubmissionError(
+                "out_of_memory", f"more than {limit} MiB used, files in memory included: the kernel killed it"
+            )
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None
-        return self._process
+        assert self._started is not None
+        return self._started.process
+
+    @property
+    def _group(self) -> ControlGroup:
+        assert self._started is not None
+        return self._started.group
 
     def _obituary(self) -> SubmissionError:
-        """What the exit code of a dead worker says."""
+        """What the kernel's count and the exit code say of a dead worker."""
         try:
+            self._require_memory()
             code = self._running.wait(_LAST_WORDS_S)
+        except SubmissionError as death:
+            return death
         except subprocess.TimeoutExpired:
             return SubmissionError("crashed", "the worker process closed its connection")
         if code > 128:
@@ -345,16 +403,18 @@ class Worker:
 
     def _end(self) -> None:
         """Ask the guard to kill everything; if it does not answer, do it from here."""
-        if self._process is None:
+        if self._started is None:
             return
-        self._process.terminate()
+        process = self._running
+        process.terminate()
         try:
-            self._process.wait(_LAST_WORDS_S)
+            process.wait(_LAST_WORDS_S)
         except subprocess.TimeoutExpired:
-            kill_below(self._process.pid)
+            kill_below(process.pid)
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        remove(self._group.joinable)
 
 
 def _private_folder(submission: Submission) -> Path:
@@ -368,15 +428,59 @@ def _private_folder(submission: Submission) -> Path:
     return folder
 
 
-def _tree_memory_mib(pid: int) -> float:
-    """Proportional memory of a process and all below it, MiB; shared pages count once between their users."""
-    total = 0
+@dataclass(frozen=True)
+class _Budget:
+    """How far a request may go, beside its memory.
+
+    Attributes:
+        operation: What was asked for.
+        timeout_s: Its wall time, seconds.
+        n_cores: Threads it may use.
+        cpu_s: Processor time of the tree at which it ends, seconds.
+        n_bytes: Output of the worker at which it ends.
+    """
+
+    operation: str
+    timeout_s: float
+    n_cores: int
+    cpu_s: float
+    n_bytes: int
+
+    def require(self, cpu_s: float, n_bytes: int) -> None:
+        if cpu_s > self.cpu_s:
+            raise SubmissionError(
+                "timeout",
+                f"{self.operation} took more than {self.n_cores * self.timeout_s:g} s of processor time, "
+                f"{self.timeout_s:g} s on each of {self.n_cores} threads",
+            )
+        if n_bytes > self.n_bytes:
+            raise SubmissionError(
+                "crashed", f"killed: {self.operation} printed more than {_MAX_OUTPUT >> 20} MiB"
+            )
+
+
+@dataclass(frozen=True)
+class _Usage:
+    """What a process and all below it use.
+
+    Attributes:
+        memory_mib: Proportional memory, MiB; shared pages count once between their users.
+        cpu_s: Processor time of the living ones and of those they waited for, seconds.
+    """
+
+    memory_mib: float = 0.0
+    cpu_s: float = 0.0
+
+
+def _tree_usage(pid: int) -> _Usage:
+    n_bytes, cpu_s = 0, 0.0
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                total += _memory_bytes(process)
-    return total / (1 << 20)
+                n_bytes += _memory_bytes(process)
+                cpu_s += sum(process.cpu_times()[:4])
+    return _Usage(n_bytes / (1 << 20), cpu_s)
 
 
 def _memory_bytes(process: psutil.Process) -> int:

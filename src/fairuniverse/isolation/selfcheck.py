@@ -13,10 +13,12 @@ from pathlib import Path
 
 from fairuniverse.errors import IsolationError
 from fairuniverse.isolation.backends import Backend, clean_environment
+from fairuniverse.isolation.cgroup import Limits
 from fairuniverse.isolation.guard import FOLDER_PREFIX
 from fairuniverse.isolation.probe import probes
 
 _TIMEOUT_S = 60.0
+_LIMITS = Limits(memory_mib=512, n_processes=64, n_cores=1)
 _REMEDY = (
     "bubblewrap needs user name spaces, or root with CAP_SYS_ADMIN (an AppArmor profile or a container may "
     "forbid them); if that cannot be changed, run only code that you trust, with --isolation none"
@@ -65,14 +67,16 @@ def _run(backend: Backend, arguments: list[str]) -> dict[str, object]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX)))
         (folder / "submission").mkdir()
         output = stack.enter_context(tempfile.TemporaryFile())
-        process = backend.start(
+        started = backend.start(
             [sys.executable, "-P", "-m", "fairuniverse.isolation.probe", *arguments],
             folder=folder,
             readable=(),
             environment=clean_environment(backend.folder_inside(folder) / "scratch", 1),
             fds=(),
             output=output.fileno(),
+            limits=_LIMITS,
         )
+        process = started.process
         try:
             process.wait(_TIMEOUT_S)
         except subprocess.TimeoutExpired:

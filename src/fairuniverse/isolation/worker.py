@@ -1,7 +1,5 @@
 """What runs in a submission's process: ``python -m fairuniverse.isolation.worker FD FOLDER``.
 
-With a third argument, ``guarded``, a guard outside looks after the process already.
-
 It answers one request at a time from the host: start, fit, save, load, predict. Strangers' code runs in this
 process, so nothing here can be trusted by the host, and nothing here knows a truth.
 """
@@ -12,15 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-from fairuniverse.isolation.guard import fork_under_guard
-
 
 def main() -> None:
-    """Fork under a guard, then answer the host until it closes the connection."""
-    fd, folder, is_guarded = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] == ["guarded"]
+    """Answer the host until it closes the connection."""
+    fd, folder = int(sys.argv[1]), Path(sys.argv[2])
     sys.argv[1:] = []
-    if not is_guarded:
-        fork_under_guard(folder)
     serve(fd, folder)
 
 

@@ -24,7 +24,7 @@ def allocate():
 
 
 def allocate_in_children():
-    for _ in range(3):
+    for _ in range(5):
         if os.fork() == 0:
             hog = np.ones(25 << 20)  # 200 MiB, a permitted amount for one process
             time.sleep(60)
@@ -80,6 +80,11 @@ def reply_half():
     time.sleep(60)
 
 
+def print_gigabytes():
+    while True:
+        sys.stdout.write("x" * (1 << 20))
+
+
 def write_to_toy(test):
     test.to_numpy()[0, 0] = 7.0
 
@@ -96,6 +101,7 @@ DEEDS = (
     forge,
     reply_without_end,
     reply_half,
+    print_gigabytes,
 )
 
 

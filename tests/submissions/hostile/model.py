@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 
@@ -112,12 +111,6 @@ def fork_bomb():
             os.waitpid(pid, 0)
 
 
-def print_gigabytes():
-    for _ in range(200):
-        sys.stdout.write("x" * (1 << 20))
-    _blocked("printed")
-
-
 def patch_the_worker():
     from fairuniverse.isolation import hosted
 
@@ -145,7 +138,6 @@ DEEDS = {
         hide_memory,
         shrink_the_toy,
         fork_bomb,
-        print_gigabytes,
         patch_the_worker,
     )
 }
