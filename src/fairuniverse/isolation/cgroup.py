@@ -54,6 +54,14 @@ class ControlGroup:
         """Folders that a process must join; see `join`."""
         return sorted(set(self.folders.values()))
 
+    def pids(self) -> list[int] | None:
+        """Its processes; None if there is no group to ask."""
+        return (
+            [int(pid) for pid in self._read(next(iter(self.folders)), "cgroup.procs").split()]
+            if self.folders
+            else None
+        )
+
     def n_killed(self) -> int:
         """Processes that the kernel killed because the group's memory was full."""
         name = "memory.events" if self.is_v2 else "memory.oom_control"

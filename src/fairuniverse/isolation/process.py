@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +191,8 @@ class Worker:
         )
         self._is_isolated = backend.is_isolated
         self._n_requests = 0
-        self._watched_at = self._memory_mib = self._peak_mib = 0.0
+        self._watched_at = self._peak_mib = 0.0
+        self._usage = _Usage()
         self._connection, theirs = socket.socketpair()
         output, their_output = os.pipe()
         self._output = log.follow(output)
@@ -308,7 +309,7 @@ class Worker:
         self._n_requests += 1
         self.is_usable = False
         start = time.perf_counter()
-        self._peak_mib = self._memory_mib
+        self._peak_mib = self._usage.memory_mib
         self._budget = self._new_budget(request["op"], timeout_s)
         with suppress(OSError):  # a dead worker is found by the missing reply
             send(self._connection, {"id": self._n_requests, **request})
@@ -346,7 +347,7 @@ class Worker:
 
     def _new_budget(self, operation: str, timeout_s: float) -> _Budget:
         n_cores = self._group_limits.n_cores
-        cpu_s = self._cpu_s(_tree_usage(self.pid)) + n_cores * timeout_s
+        cpu_s = self._cpu_s() + n_cores * timeout_s
         return _Budget(operation, timeout_s, n_cores, cpu_s, self._output.n_bytes + _MAX_OUTPUT)
 
     def _watch(self) -> None:
@@ -355,22 +356,21 @@ class Worker:
         if now - self._watched_at < _WATCH_S:
             return
         self._watched_at = now
-        usage = _tree_usage(self.pid)
-        self._memory_mib = usage.memory_mib
-        self._peak_mib = max(self._peak_mib, self._memory_mib)
+        self._usage = _usage(_processes(self.pid, self._group.pids()))
+        self._peak_mib = max(self._peak_mib, self._usage.memory_mib)
         self._require_memory()
-        self._budget.require(self._cpu_s(usage), self._output.n_bytes)
+        self._budget.require(self._cpu_s(), self._output.n_bytes)
 
-    def _cpu_s(self, usage: _Usage) -> float:
-        """Processor time so far: what the kernel counted, or what the living processes say."""
+    def _cpu_s(self) -> float:
+        """Processor time so far: what the kernel counts, or what the processes said when last looked at."""
         counted = self._group.cpu_s()
-        return usage.cpu_s if counted is None else counted
+        return self._usage.cpu_s if counted is None else counted
 
     def _require_memory(self) -> None:
         limit = self._limits.memory_mib
-        if self._memory_mib > limit:
+        if self._usage.memory_mib > limit:
             raise SubmissionError(
-                "out_of_memory", f"{self._memory_mib:.0f} MiB used, at most {limit} MiB are allowed"
+                "out_of_memory", f"{self._usage.memory_mib:.0f} MiB used, at most {limit} MiB are allowed"
             )
         if self._group.n_killed():
             raise SubmissionError(
@@ -461,7 +461,7 @@ class _Budget:
 
 @dataclass(frozen=True)
 class _Usage:
-    """What a process and all below it use.
+    """What the processes of a worker use.
 
     Attributes:
         memory_mib: Proportional memory, MiB; shared pages count once between their users.
@@ -472,14 +472,22 @@ class _Usage:
     cpu_s: float = 0.0
 
 
-def _tree_usage(pid: int) -> _Usage:
-    n_bytes, cpu_s = 0, 0.0
+def _processes(guard: int, pids: Sequence[int] | None) -> Iterator[psutil.Process]:
+    """The processes of a group or, which means to look at every one of the machine, all below a guard."""
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                n_bytes += _memory_bytes(process)
-                cpu_s += sum(process.cpu_times()[:4])
+        if pids is None:
+            yield from psutil.Process(guard).children(recursive=True)
+    for pid in pids or ():
+        with suppress(psutil.NoSuchProcess):
+            yield psutil.Process(pid)
+
+
+def _usage(processes: Iterable[psutil.Process]) -> _Usage:
+    n_bytes, cpu_s = 0, 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            n_bytes += _memory_bytes(process)
+            cpu_s += sum(process.cpu_times()[:4])
     return _Usage(n_bytes / (1 << 20), cpu_s)
 
 
