@@ -7,7 +7,15 @@ import pytest
 from scipy.special import lambertw, ndtri
 
 from fairuniverse.errors import FitError
-from fairuniverse.likelihood import BinnedModel, Parameter, Templates, fit, profile_interval
+from fairuniverse.likelihood import (
+    BinnedModel,
+    Parameter,
+    Templates,
+    fit,
+    minos_interval,
+    profile_interval,
+    profile_scan,
+)
 from fairuniverse.nuisance import Normal, NuisanceParameter
 from fairuniverse.protocols import Process
 
@@ -133,3 +141,42 @@ def test_coverage_under_the_priors(higgs_like):
         answer = profile_interval(model.likelihood(rng.poisson(model.expected(np.array([mu, *truth])))))
         covered += answer.lower <= mu <= answer.upper
     assert covered / 300 == pytest.approx(0.6827, abs=3.3 * np.sqrt(0.6827 * 0.3173 / 300))
+
+
+@pytest.mark.parametrize("confidence_level", [0.6827, 0.95])
+def test_minos_finds_the_same_interval(higgs_like, confidence_level):
+    """MINOS and our own search agree to 1 % of the half-width, bounds and all."""
+    model = higgs_like(20)
+    data = np.random.default_rng(9).poisson(model.expected(np.array([1.6, 0.5, -1.0, 0.3, 0.4, 1.0, -1.0])))
+    likelihood = model.likelihood(data)
+    minos = minos_interval(likelihood, confidence_level=confidence_level)
+    ours = profile_interval(likelihood, confidence_level=confidence_level)
+    tolerance = 0.005 * (ours.upper - ours.lower)
+    assert (minos.lower, minos.upper) == pytest.approx((ours.lower, ours.upper), abs=tolerance)
+    assert minos.best["mu"] == pytest.approx(ours.best["mu"], abs=tolerance)
+    assert minos.at_limit == (False, False)
+
+
+def test_minos_reports_a_limit():
+    """Where the parameter ends first, the bound is the limit and flagged."""
+    curve = Curve(lambda x: (x - 0.2) ** 2, (Parameter("x", 0.1, 0.1, (0.0, 50.0)),))
+    answer = minos_interval(curve, "x")
+    assert answer.at_limit == (True, False)
+    assert answer.lower == 0.0
+    assert answer.upper == pytest.approx(1.2, abs=0.01)
+
+
+def test_minos_that_finds_nothing_is_an_error():
+    """A likelihood that never rises by one has no interval, only a status."""
+    curve = Curve(lambda x: 0.5 * (1 - np.exp(-(x**2))))
+    with pytest.raises(FitError, match="MINOS"):
+        minos_interval(curve, "x")
+
+
+def test_a_scan_is_the_profile_likelihood(higgs_like):
+    """On the scan, the bounds of the interval have risen by one and the estimate not at all."""
+    model = higgs_like(12)
+    likelihood = model.likelihood(np.round(model.expected(np.array([1.6, *[0.4] * 6]))))
+    answer = profile_interval(likelihood)
+    points = [answer.lower, answer.best["mu"], answer.upper]
+    assert profile_scan(likelihood, points) == pytest.approx([1.0, 0.0, 1.0], abs=1e-3)

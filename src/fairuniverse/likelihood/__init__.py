@@ -10,11 +10,13 @@
 1.31 [0.92, 1.74]
 """
 
+from fairuniverse.likelihood.belts import BeltInterval, NeymanBelt, feldman_cousins
 from fairuniverse.likelihood.binned import BinnedLikelihood, BinnedModel
+from fairuniverse.likelihood.calibration import IntervalCalibration, calibrate_intervals
 from fairuniverse.likelihood.conditional import ConditionalLikelihood
 from fairuniverse.likelihood.densities import DensityLikelihood, DensityModel
 from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
-from fairuniverse.likelihood.interval import ProfileInterval, profile_interval
+from fairuniverse.likelihood.interval import ProfileInterval, minos_interval, profile_interval
 from fairuniverse.likelihood.monomials import Axis, Monomials
 from fairuniverse.likelihood.morphing import (
     Code4pMorphing,
@@ -24,6 +26,7 @@ from fairuniverse.likelihood.morphing import (
 )
 from fairuniverse.likelihood.observables import BinnedScore, best_start, binned_model, shape_axes
 from fairuniverse.likelihood.parameterized import ParameterizedLikelihood, with_numerical_gradient
+from fairuniverse.likelihood.profile import ProfileRatio, profile_scan
 from fairuniverse.likelihood.storage import load_model, save_model
 from fairuniverse.likelihood.templates import Templates, fill_templates
 from fairuniverse.likelihood.unbinned import EventTerms, UnbinnedLikelihood, UnbinnedModel
@@ -31,6 +34,7 @@ from fairuniverse.likelihood.workspace import histfactory_approximation, to_pyhf
 
 __all__ = [
     "Axis",
+    "BeltInterval",
     "BinnedLikelihood",
     "BinnedModel",
     "BinnedScore",
@@ -40,24 +44,31 @@ __all__ = [
     "DensityModel",
     "EventTerms",
     "FitResult",
+    "IntervalCalibration",
     "Likelihood",
     "Monomials",
     "Morphing",
+    "NeymanBelt",
     "Parameter",
     "ParameterizedLikelihood",
     "PiecewiseExponentialMorphing",
     "PolynomialMorphing",
     "ProfileInterval",
+    "ProfileRatio",
     "Templates",
     "UnbinnedLikelihood",
     "UnbinnedModel",
     "best_start",
     "binned_model",
+    "calibrate_intervals",
+    "feldman_cousins",
     "fill_templates",
     "fit",
     "histfactory_approximation",
     "load_model",
+    "minos_interval",
     "profile_interval",
+    "profile_scan",
     "save_model",
     "shape_axes",
     "to_pyhf",

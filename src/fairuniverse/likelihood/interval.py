@@ -9,16 +9,10 @@ from numpy.typing import NDArray
 
 from fairuniverse.errors import FitError
 from fairuniverse.likelihood.fit import FitResult, Likelihood, fit, make_minuit, minimise
+from fairuniverse.likelihood.profile import BetterMinimum, Profile
 from fairuniverse.protocols import ONE_SIGMA_CL, Interval
 
-_TOLERANCE = 1e-4
-"""Relative accuracy of the distance from the estimate to a bound."""
-
-_MAX_EVALUATIONS = 40
-_MAX_STRETCH = 3.0
-_MARGIN = 1e-3
 _MAX_RESTARTS = 3
-_NEW_MINIMUM = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +73,11 @@ def profile_interval(
 
     rise = float(ndtri((1 + confidence_level) / 2)) ** 2
     for _ in range(_MAX_RESTARTS):
-        profile = _Profile(likelihood, fit(likelihood, start=start), name)
+        profile = Profile(likelihood, fit(likelihood, start=start), name)
         try:
             lower, lower_at_limit = profile.crossing(-1, rise)
             upper, upper_at_limit = profile.crossing(+1, rise)
-        except _BetterMinimum as better:
+        except BetterMinimum as better:
             start = better.values
             continue
         return ProfileInterval(lower, upper, profile.best, name, (lower_at_limit, upper_at_limit))
@@ -92,79 +86,29 @@ def profile_interval(
     )
 
 
-class _BetterMinimum(Exception):  # noqa: N818 (a signal, not an error)
-    """A conditional fit fell below the unconditional one."""
+def minos_interval(
+    likelihood: Likelihood, name: str = "mu", confidence_level: float = ONE_SIGMA_CL
+) -> ProfileInterval:
+    """The same interval as `profile_interval`, found by MINOS.
 
-    def __init__(self, values: NDArray[np.float64]) -> None:
-        super().__init__()
-        self.values = values
+    MINOS (F. James and M. Roos, Comput. Phys. Commun. 10 (1975) 343) is the implementation that the field
+    knows, an independent check of ours. Arguments, answer and errors are those of `profile_interval`.
 
-
-class _Profile:
-    """Twice the log profile likelihood ratio of one parameter, above its minimum."""
-
-    def __init__(self, likelihood: Likelihood, best: FitResult, name: str) -> None:
-        self.best = best
-        self._index = best.names.index(name)
-        self._limits = likelihood.parameters[self._index].bounds
-        self._minuit = make_minuit(likelihood, best.values)
-        self._minuit.fixed[name] = True
-        self._sigma, self._valley = _valley(best, self._index)
-        if not self._sigma:  # the best fit is at a limit of the parameter itself
-            self._sigma = likelihood.parameters[self._index].step
-        # On a limit Minuit's internal coordinate has no slope: start a little inside.
-        margin = _MARGIN * np.array([p.step for p in likelihood.parameters])
-        limits = np.array([p.bounds for p in likelihood.parameters]).T
-        self._low, self._high = limits[0] + margin, limits[1] - margin
-
-    def __call__(self, value: float) -> float:
-        """Height of the profile over the best fit, nuisances refitted.
-
-        Raises:
-            FitError: The conditional fit did not converge.
-            _BetterMinimum: It is lower than the best fit.
-        """
-        along_valley = self.best.values + self._valley * (value - self.best.values[self._index])
-        self._minuit.values[:] = np.clip(along_valley, self._low, self._high)
-        self._minuit.values[self._index] = value
-        minimise(self._minuit)
-        rise = float(self._minuit.fval) - self.best.twice_nll
-        if rise < -_NEW_MINIMUM:
-            raise _BetterMinimum(np.array(self._minuit.values))
-        return max(rise, 0.0)
-
-    def crossing(self, side: int, rise: float) -> tuple[float, bool]:
-        """Where the profile has risen by `rise`, and whether the parameter's limit came first.
-
-        The distance from the best fit is nearly proportional to the root of the rise, so false position on
-        that root (Illinois variant) needs two or three conditional fits.
-        """
-        centre, limit = float(self.best.values[self._index]), self._limits[side > 0]
-        reach = abs(limit - centre)
-        inside, f_inside, outside, f_outside = 0.0, -1.0, np.inf, np.inf
-        distance, was_inside = min(self._sigma * np.sqrt(rise), reach), None
-        for _ in range(_MAX_EVALUATIONS):
-            f = np.sqrt(self(centre + side * distance) / rise) - 1
-            if abs(f) < _TOLERANCE:
-                return float(centre + side * distance), False
-            if f < 0 and distance >= reach:
-                return limit, True
-            if f < 0:
-                inside, f_inside = distance, f
-                f_outside /= 2 if was_inside is True else 1
-            else:
-                outside, f_outside = distance, f
-                f_inside /= 2 if was_inside is False else 1
-            was_inside = f < 0
-            if np.isfinite(outside):
-                distance = (inside * f_outside - outside * f_inside) / (f_outside - f_inside)
-            else:
-                distance = min(distance * min(1 / (1 + f), _MAX_STRETCH), reach)
-        raise FitError(f"no crossing of the profile likelihood within {_MAX_EVALUATIONS} fits: is it flat?")
-
-
-def _valley(best: FitResult, index: int) -> tuple[float, NDArray[np.float64]]:
-    """Standard error of a parameter, and how all parameters move along the profile per unit of it."""
-    column = best.covariance[:, index]
-    variance = float(column[index])
-    return variance**0.5, column / variance if variance else np.zeros_like(column)
+    Raises:
+        FitError: The fit did not converge, or MINOS found no crossing on one side.
+    """
+    minuit = make_minuit(likelihood, fit(likelihood).values)
+    minimise(minuit)
+    minuit.minos(name, cl=confidence_level)
+    error = minuit.merrors[name]
+    at_limit = (error.at_lower_limit, error.at_upper_limit)
+    if not all(v or limit for v, limit in zip((error.lower_valid, error.upper_valid), at_limit, strict=True)):
+        raise FitError(
+            f"MINOS found no crossing for {name} (lower {error.lower_valid}, upper {error.upper_valid}, new "
+            f"minimum {error.lower_new_min or error.upper_new_min}): use profile_interval, which restarts"
+        )
+    best = fit(likelihood, start=np.array(minuit.values))
+    low, high = minuit.limits[name]
+    lower = low if at_limit[0] else minuit.values[name] + error.lower
+    upper = high if at_limit[1] else minuit.values[name] + error.upper
+    return ProfileInterval(float(lower), float(upper), best, name, at_limit)
