@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ class ScoreCard:
         by_nuisance: Coverage in slices of each nuisance parameter, records by name.
         references: Lines to compare with.
         manifest: Provenance, as in the results.
+        is_reference: Whether it was told the true nuisance values: a line to compare with, not a method.
     """
 
     submission: str
@@ -92,6 +93,7 @@ class ScoreCard:
     by_nuisance: Mapping[str, Sequence[Mapping[str, Any]]]
     references: Sequence[ReferenceLine]
     manifest: Mapping[str, Any]
+    is_reference: bool = False
 
     def __getitem__(self, name: str) -> ScoreValue:
         """One score.
@@ -108,6 +110,16 @@ class ScoreCard:
         """What was wrong with the predictions as a whole, from the manifest."""
         found = self.manifest.get("warnings", ())
         return tuple(map(str, found)) if isinstance(found, list | tuple) else (str(found),)
+
+    def without_truth(self) -> ScoreCard:
+        """The same without what tells the true mu of a set: for participants while the toys are in use."""
+        worst = self.scores.get("coverage_worst_slice")
+        hidden = (
+            {}
+            if worst is None
+            else {worst.name: replace(worst, meaning=f"{_head(worst.meaning)}: withheld.")}
+        )
+        return replace(self, scores={**self.scores, **hidden}, by_mu=(), by_nuisance={})
 
     def to_json(self) -> dict[str, Any]:
         """Everything in the types of strict JSON: None stands for a number that does not exist."""
@@ -138,6 +150,8 @@ class ScoreCard:
         n_missing = self.failures.get("missing", 0)
         lines = [f"UNFINISHED: {n_missing} of {self.n_toys} toys have no answer"] if n_missing else []
         lines += [head, "-" * len(head), *self._warning_lines()]
+        if self.is_reference:
+            lines.append("reference: knows the true nuisances, which no method does")
         lines += [self._line(label, name) for name, label in LABELS.items() if name in self.scores]
         lines += [self._failure_line(status, count) for status, count in self.failures.items() if count]
         for line in self.references:
@@ -218,7 +232,7 @@ def render_summary(cards: Sequence[ScoreCard]) -> str:
     head = ("submission", "N", *SUMMARY, "failed")
     rows = [
         (
-            _printable(card.submission),
+            _printable(card.submission) + (" (knows the nuisances)" if card.is_reference else ""),
             str(card.n_toys),
             *(_number(card.scores[name]) if name in card.scores else "" for name in SUMMARY.values()),
             str(card.n_failed),
@@ -264,11 +278,16 @@ def score_card(results: Results, scores: Sequence[Score] = SCORES) -> ScoreCard:
         by_nuisance={name: _records(coverage_by_nuisance(results, name)) for name in results.nuisance_names},
         references=(data_blind(n_toys, results.mu_range, results.confidence_level),),
         manifest=results.manifest,
+        is_reference=results.is_reference(str(results.submissions[0])),
     )
 
 
 def _place(meaning: str) -> str:
     return meaning.rpartition(": ")[2].removesuffix(".")
+
+
+def _head(meaning: str) -> str:
+    return meaning.partition(": ")[0]
 
 
 def _number(score: ScoreValue) -> str:

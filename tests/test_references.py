@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from fairuniverse.scoring.card import render_summary, score_card
 
 from fairuniverse import registry
 from fairuniverse.isolation.backends import NoIsolation
+from fairuniverse.reporting.cards import card_table
 from fairuniverse.runner import run_submission
 from fairuniverse.submission import load_submission
+from report_inputs import make_cards, make_results
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
 
@@ -60,3 +63,20 @@ def test_only_installed_names_are_references(tmp_path, monkeypatch):
 def test_ordinary_baselines_are_told_nothing(name):
     """Being packaged is not enough."""
     assert not registry.is_reference(name)
+
+
+def test_a_reference_is_marked_wherever_it_is_shown():
+    """Score card, summary and report say what it knows, and it is never the best."""
+    names = ("oracle", "wide")
+    runs = {name: {"submission": {"name": name, "is_reference": name == "oracle"}} for name in names}
+    results = make_results(names, failure_rate=0.0, manifest={"runs": runs})
+    cards = [score_card(results.of(name)) for name in results.submissions]
+    assert [card.is_reference for card in cards] == [True, False]
+    assert "knows the true nuisances" in cards[0].render()
+    assert "knows" not in cards[1].render()
+    assert [line.count("(knows the nuisances)") for line in render_summary(cards).splitlines()[2:]] == [1, 0]
+    table = card_table(make_cards(results), {}, results)
+    assert table.header[1:] == ("oracle (reference)", "wide")
+    best = {row[0].text: [cell.is_best for cell in row[1:]] for row in table.rows}
+    assert best["interval"] == [False, False]  # one method has no rival
+    assert "knows the true nuisances" in table.reading

@@ -25,6 +25,7 @@ from fairuniverse.learning.optimisation import (
 )
 from fairuniverse.learning.preprocessing import Standardizer
 from fairuniverse.learning.reproducible import deterministic
+from fairuniverse.learning.samples import further_events
 
 __all__ = [
     "History",
@@ -33,6 +34,7 @@ __all__ = [
     "binary_cross_entropy",
     "cross_entropy",
     "deterministic",
+    "further_events",
     "load_network",
     "mlp",
     "nuisance_design",

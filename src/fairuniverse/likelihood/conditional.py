@@ -45,7 +45,7 @@ class ConditionalLikelihood:
 
     def gradient(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivatives of `twice_nll` in the parameters that are left."""
-        return self._likelihood.gradient(self._complete(x))[self._free]
+        return np.asarray(self._likelihood.gradient(self._complete(x))[self._free])
 
     def _complete(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         values = self._values.copy()

@@ -103,8 +103,11 @@ def _sums(
     """Sums of weights and of their squares by process and bin."""
     cell = table["process"].cat.codes.to_numpy(np.intp) * n_bins + bins(table)
     weights, shape = table["weights"].to_numpy(), (len(processes), n_bins)
-    first, second = (np.bincount(cell, weights**k, minlength=shape[0] * n_bins) for k in (1, 2))
-    return first.reshape(shape), second.reshape(shape)
+    first, second = (
+        np.bincount(cell, weights**k, minlength=shape[0] * n_bins).reshape(shape).astype(np.float64)
+        for k in (1, 2)
+    )
+    return first, second
 
 
 def _grid(axes: Sequence[Axis]) -> Iterator[dict[str, float]]:

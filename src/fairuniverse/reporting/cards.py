@@ -42,23 +42,24 @@ def card_table(cards: Cards, references: References, results: Results) -> Table:
     """
     columns = [_by_name(card) for card in cards.values()]
     is_right = [has_right_coverage(results.of(name)) for name in cards]
+    is_method = [not results.is_reference(name) for name in cards]
     names = [n for n in dict.fromkeys(n for c in columns for n in c) if not _is_idle(n, columns)]
     rows = (
         (
-            *_row(name, columns, is_right),
+            *_row(name, columns, is_right, is_method),
             *(Cell(with_error(line.get(name), None)) for line in references.values()),
         )
         for name in names
     )
     return Table(
-        ("score", *cards, *(f"{name} (reference)" for name in references)),
+        ("score", *map(_titled, cards, is_method), *(f"{name} (reference)" for name in references)),
         tuple(rows),
         "Score card",
         "Value ± standard error, with the number of toys N: scores of different N must not be compared, "
         "because the official score's penalty grows with N at the same coverage. “best” marks the best "
         "value of a row, whether or not the difference exceeds the errors. Submissions whose coverage is "
         f"outside the {TWO_SIGMA_CL:.2%} binomial band compete only in {' and '.join(BY_COVERAGE)}, which "
-        f"pay for wrong coverage.{_data_blind(references, results)}",
+        f"pay for wrong coverage.{_data_blind(references, results)}{_told(is_method)}",
         notes=("", *(_counts(column) for column in columns), *("" for _ in references)),
     )
 
@@ -86,6 +87,17 @@ def score_figure(cards: Cards, references: References) -> Figure | None:
         tuple(Panel(_panel_title(name, known), _score_chart(name, cards, references)) for name in names),
         keys(tuple(cards)),
     )
+
+
+def _titled(name: str, is_method: bool) -> str:
+    return name if is_method else f"{name} (reference)"
+
+
+def _told(is_method: Sequence[bool]) -> str:
+    """Why some submissions are references."""
+    if all(is_method):
+        return ""
+    return " A submission that is a reference knows the true nuisances, which no method does."
 
 
 def _by_name(card: Sequence[ScoreValue]) -> dict[str, ScoreValue]:
@@ -124,13 +136,17 @@ def _is_ranking(score: ScoreValue | None) -> bool:
 
 
 def _row(
-    name: str, columns: Sequence[Mapping[str, ScoreValue]], is_right: Sequence[bool]
+    name: str,
+    columns: Sequence[Mapping[str, ScoreValue]],
+    is_right: Sequence[bool],
+    is_method: Sequence[bool],
 ) -> tuple[Cell, ...]:
     scores = [c.get(name) for c in columns]
     example = next(s for s in scores if s is not None)
     meaning, places = _meanings(scores)
     note = " · ".join(filter(None, (ARROWS[example.higher_is_better], meaning, REMARKS.get(name))))
-    rivals = [s if ok or name in BY_COVERAGE else None for s, ok in zip(scores, is_right, strict=True)]
+    is_rival = [m and (ok or name in BY_COVERAGE) for m, ok in zip(is_method, is_right, strict=True)]
+    rivals = [s if rival else None for s, rival in zip(scores, is_rival, strict=True)]
     best = _best(rivals)
     return Cell(_shown_name(example), note), *(
         _cell(score, place, column, best if rival else None)

@@ -1,0 +1,1 @@
+"""The interval that ignores the data: a complete submission folder."""

@@ -1,0 +1,1 @@
+"""The measurement with known nuisances: a reference line, told what no method is."""
