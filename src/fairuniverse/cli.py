@@ -21,6 +21,11 @@ output_option = click.option("--output", "-o", type=NEW, required=True, help="Wh
 threads_option = click.option(
     "--threads", type=click.IntRange(1), default=None, help="Threads to use; results do not depend on it."
 )
+official_option = click.option(
+    "--official",
+    is_flag=True,
+    help="Measure by the public challenge's protocol: 10 sets of 100 toys, events shifted as there.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -186,6 +191,7 @@ def toys(config: str, sets: int | None, n_toys: int | None, threads: int | None,
     "auto: bubblewrap, except for our own baselines where it does not work.",
 )
 @click.option("--overwrite", is_flag=True, help="Throw away earlier runs of these submissions.")
+@official_option
 @threads_option
 @output_option
 def run(
@@ -194,6 +200,7 @@ def run(
     workers: int,
     isolation: str,
     overwrite: bool,
+    official: bool,
     threads: int | None,
     output: Path,
 ) -> None:
@@ -213,6 +220,7 @@ def run(
         n_threads=threads,
         isolation=isolation,
         overwrite=overwrite,
+        is_official=official,
     ):
         n_ok = int(results.is_ok.sum())
         mark = "" if results.manifest["isolation"]["is_isolated"] else " (run without isolation)"
@@ -222,6 +230,9 @@ def run(
             click.echo(f"  {len(rows)} x {status}, such as: {rows['message'].iloc[0]}")
         if len(failed):
             click.echo(f"  what it printed, with tracebacks: {output / name / 'worker.log'}")
+        if official:
+            board = api.official_scores(results)
+            click.echo("  " + "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in board.items()))
         is_failed |= n_ok == 0
     if is_failed:
         sys.exit(1)
@@ -277,6 +288,17 @@ def table(runs: Sequence[Path], output: Path | None, update: Path | None) -> Non
     text = api.write_table(runs, output=output, update=update)
     if output is None and update is None:
         click.echo(text, nl=False)
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN", type=EXISTING)
+@output_option
+def export(run_folder: Path, output: Path) -> None:
+    """Write a run in the layout of the public challenge: OUTPUT/predictions and, apart, OUTPUT/reference."""
+    from fairuniverse import api
+
+    for path in api.export_official(run_folder, output):
+        click.echo(f"wrote {path}")
 
 
 @main.command()

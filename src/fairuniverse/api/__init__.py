@@ -3,14 +3,16 @@
 from fairuniverse.api.benchmark import Benchmark, progress_bar
 from fairuniverse.api.events import compare, shift_table, simulate
 from fairuniverse.api.gathering import write_table
-from fairuniverse.api.scores import report, score_folders, score_runs
+from fairuniverse.api.scores import export_official, official_scores, report, score_folders, score_runs
 from fairuniverse.api.submissions import init_submission, run
 from fairuniverse.api.toys import write_toys
 
 __all__ = [
     "Benchmark",
     "compare",
+    "export_official",
     "init_submission",
+    "official_scores",
     "progress_bar",
     "report",
     "run",

@@ -71,12 +71,22 @@ class Benchmark:
         self._require_known_names()
 
     @classmethod
-    def load(cls, name: str | Path, *, n_threads: int | None = None) -> Benchmark:
-        """Benchmark of a YAML file, or of a configuration that comes with the package."""
+    def load(cls, name: str | Path, *, n_threads: int | None = None, is_official: bool = False) -> Benchmark:
+        """Benchmark of a YAML file, or of a configuration that comes with the package.
+
+        Args:
+            name: File or name.
+            n_threads: Threads for simulating and drawing.
+            is_official: Whether to measure by the protocol of the public challenge.
+        """
         from fairuniverse.config import load_config
+        from fairuniverse.official.protocol import with_official_protocol
 
         path = find_config(name)
-        return cls(load_config(path), folder=path.parent, source=path, n_threads=n_threads)
+        config = load_config(path)
+        if is_official:
+            config = with_official_protocol(config)
+        return cls(config, folder=path.parent, source=path, n_threads=n_threads)
 
     @cached_property
     def simulator(self) -> Simulator:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairuniverse.api.benchmark import progress_bar
+from fairuniverse.errors import InvalidDataError
 from fairuniverse.registry import make_simulator
 from fairuniverse.runner import n_cores
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SHAPE_EVENTS = 200_000
 """Events per process behind the shapes in a report."""
+
+OFFICIAL_SCORES = ("rmse", "mae", "interval", "coverage", "quantiles_score")
+"""Scores of the public challenge's board."""
 
 WITHHELD = "withheld"
 """Stands where a page does not tell what would give away toys to come."""
@@ -49,6 +53,41 @@ def score_folders(predictions: Path, reference: Path | None, output: Path) -> Sc
         return _public(read_results(folder))
 
     return program.score_folders(predictions, reference, output, read_run=read_run, write_page=_write_page)
+
+
+def official_scores(results: Results) -> dict[str, float | None]:
+    """The numbers of the public challenge's board, under its names; None where there is none.
+
+    Args:
+        results: Results of one submission.
+    """
+    from fairuniverse.scoring.card import score_card
+
+    scores = score_card(results).scores
+    return {name: scores[name].value for name in OFFICIAL_SCORES}
+
+
+def export_official(run: Path, output: Path) -> list[Path]:
+    """Write a run in the layout of the public challenge, the truth apart from the answers.
+
+    ``predictions`` holds a file ``result_{set}.json`` per set, ``reference`` the settings with the true mu;
+    the official scorers read both, and so does `score_folders`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InvalidDataError: The run has several submissions.
+        StorageError: Something cannot be read or written.
+    """
+    from fairuniverse.scoring.official import write_official
+    from fairuniverse.scoring.truth import write_truth
+    from fairuniverse.store import read_results
+
+    results = read_results(run)
+    if len(results.submissions) != 1:
+        raise InvalidDataError(f"{run} has {len(results.submissions)} submissions: export one run at a time")
+    return [*write_official(results, output / "predictions"), write_truth(results, output / "reference")]
 
 
 def report(

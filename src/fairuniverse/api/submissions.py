@@ -47,6 +47,7 @@ def run(
     n_threads: int | None = None,
     isolation: str = "auto",
     overwrite: bool = False,
+    is_official: bool = False,
 ) -> Iterator[tuple[str, Results]]:
     """Train submissions and let each measure every pseudo-experiment; results as they are finished.
 
@@ -59,6 +60,7 @@ def run(
         isolation: Backend that starts the submissions' processes: ``bubblewrap``, ``none``, or ``auto`` for
             bubblewrap, and for none where that does not work and only our own baselines are run.
         overwrite: Whether to throw away earlier runs of these submissions.
+        is_official: Whether to measure by the protocol of the public challenge.
 
     Yields:
         Name and results of each submission.
@@ -71,7 +73,7 @@ def run(
     from fairuniverse.runner import run_submission
     from fairuniverse.submission import load_submission
 
-    benchmark = Benchmark.load(config, n_threads=n_threads)
+    benchmark = Benchmark.load(config, n_threads=n_threads, is_official=is_official)
     paths = [find_submission(s) for s in submissions]
     told = map(is_reference, submissions)
     loaded = [load_submission(path, is_reference=t) for path, t in zip(paths, told, strict=True)]
