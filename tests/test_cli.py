@@ -73,7 +73,19 @@ def test_commands_stand_in_pipeline_order():
     """--help lists the commands in the order of the work."""
     lines = invoke("--help").split("Commands:")[1].splitlines()
     names = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
-    assert names == ["init", "simulate", "shift", "toys", "run", "score", "table", "report", "compare", "list"]
+    assert names == [
+        "init",
+        "simulate",
+        "shift",
+        "toys",
+        "run",
+        "score",
+        "table",
+        "report",
+        "leaderboard",
+        "compare",
+        "list",
+    ]
 
 
 def test_list_is_readable_by_machines():

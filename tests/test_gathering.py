@@ -83,12 +83,15 @@ def test_the_worst_mu_is_the_least_compatible_one(tmp_path):
     table = results.table.copy()
     rows = table["i_mu"] == 4
     table.loc[rows, ["mu_hat", "lower", "upper"]] += 50.0
-    write_run(tmp_path / "a", Results(table, results.mu_range), "a")
-    (block,), _ = gather([tmp_path])
-    worst = block.standings[0].scores["coverage_worst_mu"]
-    assert worst.value == 0
-    assert worst.n_toys == 10
-    assert worst.meaning == f"mu = {table.loc[rows, 'mu_true'].iloc[0]:.3g}"
+    public = load_config(find_config("gaussian-2d"))
+    write_run(tmp_path / "a", Results(table, results.mu_range), "a", config=public)
+    write_run(tmp_path / "b", Results(table, results.mu_range), "b")
+    told, hidden = (b.standings[0].scores["coverage_worst_mu"] for b in gather([tmp_path])[0])
+    assert told.value == hidden.value == 0
+    assert told.n_toys == 10
+    mu = f"{table.loc[rows, 'mu_true'].iloc[0]:.3g}"
+    assert told.meaning == f"mu = {mu}"
+    assert mu not in hidden.meaning  # with a secret seed it would help to answer the same toys
 
 
 @pytest.mark.parametrize("what", ["configuration", "toys", "number of toys"])

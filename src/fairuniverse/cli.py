@@ -314,6 +314,17 @@ def report(runs: Sequence[Path], output: Path, picture: Path | None, threads: in
 
 
 @main.command()
+@click.argument("folder", type=EXISTING)
+@click.option("--output", "-o", type=NEW, required=True, help="Folder of the site.")
+@click.option("--title", default="Leaderboard", show_default=True, help="Heading of the site.")
+def leaderboard(folder: Path, output: Path, title: str) -> None:
+    """Gather all finished runs below FOLDER into a static site: ranking, history, a page per submission."""
+    from fairuniverse import api
+
+    click.echo(f"wrote {api.write_leaderboard(folder, output, title=title)}")
+
+
+@main.command()
 @click.argument("simulated", type=EXISTING)
 @click.argument("reference", type=EXISTING)
 @click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")

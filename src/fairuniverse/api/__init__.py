@@ -3,6 +3,7 @@
 from fairuniverse.api.benchmark import Benchmark, progress_bar
 from fairuniverse.api.events import compare, shift_table, simulate
 from fairuniverse.api.gathering import write_table
+from fairuniverse.api.leaderboard import write_leaderboard
 from fairuniverse.api.scores import export_official, official_scores, report, score_folders, score_runs
 from fairuniverse.api.submissions import init_submission, run
 from fairuniverse.api.toys import write_toys
@@ -20,6 +21,7 @@ __all__ = [
     "score_runs",
     "shift_table",
     "simulate",
+    "write_leaderboard",
     "write_table",
     "write_toys",
 ]

@@ -14,6 +14,7 @@ from fairuniverse.errors import FairUniverseError, StorageError
 from fairuniverse.reporting.standings import (
     EXACT,
     ORACLE,
+    REFERENCES,
     Block,
     Standing,
     by_quality,
@@ -141,7 +142,7 @@ def _public_configs() -> dict[str, str]:
 
 def _block(toys: str, runs: Sequence[Run], public: str | None) -> Block:
     finished = [run for run in runs if not _unfinished(run)]
-    standings = by_quality(_with_ratios(finished))
+    standings = by_quality(_with_ratios(finished, is_public=public is not None))
     first = runs[0]
     benchmark = first.manifest["benchmark"]
     submissions = list(dict.fromkeys(s.submission for s in standings))
@@ -172,7 +173,7 @@ def _unfinished(run: Run) -> str:
     return "" if run.finished else f"{run.submission}, stopped before its end"
 
 
-def _with_ratios(runs: Sequence[Run]) -> list[Standing]:
+def _with_ratios(runs: Sequence[Run], *, is_public: bool) -> list[Standing]:
     """Standings of runs on the same toys, with their widths over those of the reference methods."""
     from fairuniverse.scoring.matched_width import matched_width_ratio
 
@@ -184,7 +185,7 @@ def _with_ratios(runs: Sequence[Run]) -> list[Standing]:
     standings = []
     for run, name in zip(runs, _distinct_names(runs), strict=True):
         ratios = {c: matched_width_ratio(run.results, ref.results) for c, ref in references.items()}
-        standing = _standing(run, name)
+        standing = _standing(run, name, is_public)
         standings.append(replace(standing, scores={**standing.scores, **ratios}))
     return standings
 
@@ -196,7 +197,7 @@ def _distinct_names(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _standing(run: Run, name: str) -> Standing:
+def _standing(run: Run, name: str, is_public: bool) -> Standing:
     from fairuniverse.scoring.card import score_card
 
     card = score_card(run.results)
@@ -206,8 +207,9 @@ def _standing(run: Run, name: str) -> Standing:
         run=run.folder,
         finished=run.finished,
         is_isolated=bool(run.manifest.get("isolation", {}).get("is_isolated", False)),
+        is_reference=run.submission in REFERENCES or bool(run.manifest["submission"].get("is_reference")),
         failures={status: n for status, n in card.failures.items() if n},
-        scores={**card.scores, **_costs(run, card), **_worst_mu(card)},
+        scores={**card.scores, **_costs(run, card), **_worst_mu(card, is_public)},
     )
 
 
@@ -221,8 +223,8 @@ def _costs(run: Run, card: ScoreCard) -> dict[str, ScoreValue]:
     }
 
 
-def _worst_mu(card: ScoreCard) -> dict[str, ScoreValue]:
-    """Coverage at the mu where it is least compatible with the confidence level."""
+def _worst_mu(card: ScoreCard, is_public: bool) -> dict[str, ScoreValue]:
+    """Coverage at the mu where it is least compatible with the confidence level; that mu only if public."""
     worst = min(card.by_mu, key=lambda r: (r["p_value"], -abs(r["coverage"] - card.confidence_level)))
     error = (worst["upper"] - worst["lower"]) / 2
     return {
@@ -233,7 +235,7 @@ def _worst_mu(card: ScoreCard) -> dict[str, ScoreValue]:
             error=float(error),
             n_toys=int(worst["n_toys"]),
             n_failed=int(worst["n_failed"]),
-            meaning=f"mu = {worst['mu_true']:.3g}",
+            meaning=f"mu = {worst['mu_true']:.3g}" if is_public else "",
         )
     }
 

@@ -33,7 +33,7 @@ def score_runs(runs: Sequence[Path], output: Path | None = None) -> list[ScoreCa
     from fairuniverse.scoring.card import score_card
     from fairuniverse.store import read_results
 
-    results = _public(read_results(runs))
+    results = public(read_results(runs))
     cards = [score_card(results.of(name)) for name in results.submissions]
     if output is not None:
         for card in cards:
@@ -50,7 +50,7 @@ def score_folders(predictions: Path, reference: Path | None, output: Path) -> Sc
     from fairuniverse.store import read_results
 
     def read_run(folder: Path) -> Results:
-        return _public(read_results(folder))
+        return public(read_results(folder))
 
     return program.score_folders(predictions, reference, output, read_run=read_run, write_page=_write_page)
 
@@ -108,7 +108,7 @@ def report(
     from fairuniverse.scoring.card import score_card
     from fairuniverse.store import read_results
 
-    results = _public(read_results(runs))
+    results = public(read_results(runs))
     if picture is not None:
         save_chart(overview_chart(results), picture)
     cards = [score_card(results.of(name)) for name in results.submissions]
@@ -127,12 +127,12 @@ def report(
         results,
         output,
         cards={card.submission: tuple(card.scores.values()) for card in cards},
-        references=_references(cards[0]),
+        references=references(cards[0]),
         shapes=shapes,
     )
 
 
-def _public(results: Results) -> Results:
+def public(results: Results) -> Results:
     """The same results without what would give away toys to come: pages and scores are for everybody."""
     manifest = json.loads(json.dumps(results.manifest, default=str))
     config = manifest.get("benchmark", {}).get("config", {})
@@ -149,7 +149,8 @@ def _simulator_of(results: Results) -> Simulator:
     return make_simulator(config["name"], config["options"])
 
 
-def _references(card: ScoreCard) -> dict[str, dict[str, float]]:
+def references(card: ScoreCard) -> dict[str, dict[str, float]]:
+    """Lines to compare with, as the report takes them: by name, then by score."""
     return {
         line.name: {
             "quantiles_score": line.quantiles_score,
@@ -177,6 +178,6 @@ def _write_page(card: ScoreCard, results: Results, path: Path) -> None:
 
     cards = {card.submission: tuple(card.scores.values())}
     try:
-        write_report(results, path, cards=cards, references=_references(card))
+        write_report(results, path, cards=cards, references=references(card))
     except MissingDependencyError:
         path.write_text(plain_page(card), encoding="utf-8")

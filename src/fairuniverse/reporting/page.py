@@ -26,11 +26,13 @@ class Cell:
         text: What it says.
         note: A second, smaller line.
         is_best: Whether to mark it as the best of its row.
+        href: Page that it leads to, relative to this one; never from a stranger.
     """
 
     text: str
     note: str = ""
     is_best: bool = False
+    href: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Page:
         warnings: What the reader must know before believing it.
         footer: The last line.
         alerts: What makes all of it preliminary, said first.
+        links: Other pages that belong to it: text and address relative to this one.
     """
 
     title: str
@@ -111,6 +114,7 @@ class Page:
     warnings: tuple[str, ...] = ()
     footer: str = ""
     alerts: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
 
 
 def write_page(page: Page, path: str | Path) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ def write_report(
     references: References | None = None,
     shapes: pd.DataFrame | None = None,
     title: str | None = None,
+    more: Sequence[Section] = (),
+    links: Sequence[tuple[str, str]] = (),
+    shows_truth: bool = True,
 ) -> Path:
     """Write the report of one or several submissions as one HTML file that needs nothing else.
 
@@ -43,6 +47,9 @@ def write_report(
             the method's name, then by the score's name.
         shapes: Shapes of signal and background (see `fairuniverse.reporting.shape_table`).
         title: Heading; made from the benchmark's name if not given.
+        more: Chapters to put before the provenance.
+        links: Other pages that belong to it: text and address relative to this one.
+        shows_truth: Whether what would tell the true mu of sets is drawn; not as long as they are in use.
 
     Returns:
         The path written.
@@ -58,19 +65,30 @@ def write_report(
     without = [name for name in results.submissions if name not in cards]
     if without:
         raise InvalidDataError(f"no score card of {without[0]!r}: score every submission before the report")
-    return write_page(_page(results, cards, references or {}, shapes, title), path)
+    page = _page(results, cards, references or {}, shapes, title, more, shows_truth)
+    return write_page(replace(page, links=tuple(links)), path)
 
 
 def _page(
-    results: Results, cards: Cards, references: References, shapes: pd.DataFrame | None, title: str | None
+    results: Results,
+    cards: Cards,
+    references: References,
+    shapes: pd.DataFrame | None,
+    title: str | None,
+    more: Sequence[Section],
+    shows_truth: bool,
 ) -> Page:
     sections = [
-        _section("At a glance", (d.calibration_figure(results), d.interval_figure(results))),
+        _section(
+            "At a glance",
+            (d.calibration_figure(results), d.interval_figure(results) if shows_truth else None),
+        ),
         _scores(results, {name: cards[name] for name in results.submissions}, references),
-        _intervals(results),
-        _precision(results),
+        _intervals(results, shows_truth),
+        _precision(results, shows_truth),
         _running(results),
         _worlds(shapes),
+        *more,
         _provenance(results.manifest),
     ]
     benchmark = _benchmark(results.manifest)
@@ -92,17 +110,19 @@ def _scores(results: Results, cards: Cards, references: References) -> Section:
     return _section("Scores", (card_table(cards, references, results), score_figure(cards, references)))
 
 
-def _intervals(results: Results) -> Section:
-    blocks = (d.coverage_by_mu_figure(results), d.coverage_by_nuisance_figure(results))
+def _intervals(results: Results, shows_truth: bool) -> Section:
+    by_mu = d.coverage_by_mu_figure(results) if shows_truth else None
+    blocks = (by_mu, d.coverage_by_nuisance_figure(results))
     return _section(
         "Coverage", blocks, "Do the intervals contain the truth as often as they claim, everywhere?"
     )
 
 
-def _precision(results: Results) -> Section:
+def _precision(results: Results, shows_truth: bool) -> Section:
     if not results.is_ok.any():
         return _section("Precision", ())
-    blocks = (d.width_figure(results), d.pull_figure(results), d.bias_figure(results))
+    width, bias = (d.width_figure(results), d.bias_figure(results)) if shows_truth else (None, None)
+    blocks = (width, d.pull_figure(results), bias)
     return _section(
         "Precision", blocks, "How long are the intervals, and are their centres and errors right?"
     )

@@ -19,6 +19,9 @@ from fairuniverse.statistics import pdg_round
 ORACLE, EXACT = "oracle", "exact_likelihood"
 """Submissions whose widths the others are divided by: true nuisances known, true densities known."""
 
+REFERENCES = (ORACLE, EXACT, "data_blind")
+"""Submissions that are lines to compare with."""
+
 COLUMNS: Mapping[str, str] = {
     "coverage": "coverage",
     "coverage_worst_mu": "at the worst mu",
@@ -53,6 +56,7 @@ class Standing:
         run: The run folder.
         finished: When the run ended, ISO 8601.
         is_isolated: Whether the submission was kept from the truth.
+        is_reference: Whether it is a line to compare with rather than a method that competes.
         failures: Toys without a valid interval, by status; only statuses that occur.
         scores: Everything in `COLUMNS` that could be computed, by name.
     """
@@ -62,6 +66,7 @@ class Standing:
     run: Path
     finished: str
     is_isolated: bool
+    is_reference: bool
     failures: Mapping[str, int]
     scores: Mapping[str, ScoreValue]
 
@@ -148,7 +153,7 @@ def cell(standing: Standing, column: str) -> str:
     if score.unit == "MiB":
         return f"{score.value:,.0f} MiB"
     text = pdg_round(score.value, score.error).replace("-", "−")
-    return f"{text} ({score.meaning})" if column == "coverage_worst_mu" else text
+    return f"{text} ({score.meaning})" if column == "coverage_worst_mu" and score.meaning else text
 
 
 def duration(seconds: float) -> str:
