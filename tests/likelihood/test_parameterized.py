@@ -70,7 +70,7 @@ def test_an_unconstrained_nuisance_adds_no_term():
     likelihood = ParameterizedLikelihood(means(data, 0.5), (FREE,), (0.5, 1.0))
     x = np.array([0.2, 1.5])
     assert likelihood.twice_nll(x) == pytest.approx(-2 * means(data, 0.5)(x)[0])
-    assert likelihood.parameters[1].prior_sigma is None
+    assert likelihood.parameters[1].prior is None
     assert fit(likelihood, {"shift": 1.0})["shift"] == 1.0
 
 

@@ -16,6 +16,8 @@ from fairuniverse.likelihood.calibration import IntervalCalibration, calibrate_i
 from fairuniverse.likelihood.conditional import ConditionalLikelihood
 from fairuniverse.likelihood.densities import DensityLikelihood, DensityModel
 from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
+from fairuniverse.likelihood.goodness import GoodnessOfFit, goodness_of_fit, toy_goodness_of_fit
+from fairuniverse.likelihood.impacts import Breakdown, Impact, Impacts, breakdown, impacts
 from fairuniverse.likelihood.interval import ProfileInterval, minos_interval, profile_interval
 from fairuniverse.likelihood.monomials import Axis, Monomials
 from fairuniverse.likelihood.morphing import (
@@ -38,12 +40,16 @@ __all__ = [
     "BinnedLikelihood",
     "BinnedModel",
     "BinnedScore",
+    "Breakdown",
     "Code4pMorphing",
     "ConditionalLikelihood",
     "DensityLikelihood",
     "DensityModel",
     "EventTerms",
     "FitResult",
+    "GoodnessOfFit",
+    "Impact",
+    "Impacts",
     "IntervalCalibration",
     "Likelihood",
     "Monomials",
@@ -60,11 +66,14 @@ __all__ = [
     "UnbinnedModel",
     "best_start",
     "binned_model",
+    "breakdown",
     "calibrate_intervals",
     "feldman_cousins",
     "fill_templates",
     "fit",
+    "goodness_of_fit",
     "histfactory_approximation",
+    "impacts",
     "load_model",
     "minos_interval",
     "profile_interval",
@@ -72,5 +81,6 @@ __all__ = [
     "save_model",
     "shape_axes",
     "to_pyhf",
+    "toy_goodness_of_fit",
     "with_numerical_gradient",
 ]

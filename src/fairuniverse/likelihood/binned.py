@@ -15,7 +15,7 @@ fit parameter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.factors import Factor, LinearFactor
-from fairuniverse.likelihood.fit import Parameter, parameters_in_pulls
+from fairuniverse.likelihood.fit import Parameter, centred, parameters_in_pulls
 from fairuniverse.likelihood.morphing import Morphing
 from fairuniverse.likelihood.templates import Templates
 from fairuniverse.nuisance import NuisanceParameter
@@ -191,6 +191,16 @@ class BinnedModel:
             raise InvalidDataError("counts must be finite and not negative")
         return BinnedLikelihood(self, data, self.centres(auxiliaries or {}))
 
+    def asimov(self, x: NDArray[np.float64]) -> BinnedLikelihood:
+        """Likelihood of the expectation at x, auxiliary measurements included: its best fit is x."""
+        auxiliaries = dict(zip(self.names[1:], x[1:].tolist(), strict=True))
+        return self.likelihood(self.expected(x), auxiliaries)
+
+    def toy(self, x: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Counts of a toy at x, shape (n_bins,); true templates are drawn within their uncertainty."""
+        factors = rng.normal(1.0, self.relative_error)
+        return rng.poisson(np.maximum(factors, 0.0) * np.maximum(self.expected(x), 0.0)).astype(np.float64)
+
     def centres(self, auxiliaries: Mapping[str, float]) -> NDArray[np.float64]:
         """Centres of the constraints from named pulls, 0 for those left out, shape (n_parameters,)."""
         unknown = sorted(set(auxiliaries) - set(self.names[1:]))
@@ -213,10 +223,17 @@ class BinnedLikelihood:
     data: NDArray[np.float64]
     auxiliaries: NDArray[np.float64]
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Fit parameters: mu, then the pulls."""
-        return self.model.parameters
+        return centred(self.model.parameters, self.auxiliaries)
+
+    def with_known_templates(self, x: NDArray[np.float64]) -> BinnedLikelihood:
+        """The same data where the template factors are known to be the best ones at x."""
+        factors = self._gamma(np.maximum(self.model.expected(x), _MIN_EXPECTED))
+        yields = self.model.templates.yields * factors
+        templates = replace(self.model.templates, yields=yields, variances=np.zeros_like(yields))
+        return BinnedLikelihood(replace(self.model, templates=templates), self.data, self.auxiliaries)
 
     @cached_property
     def _saturated(self) -> float:

@@ -199,12 +199,11 @@ class DensityLikelihood:
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Fit parameters: mu, then the nuisances; only mu >= 0 expects a positive number everywhere."""
-        mu, *starts = self.model.start.tolist()
         mu_step, *steps = self.model.steps.tolist()
-        nuisances = zip(self.model.nuisances, starts, steps, strict=True)
+        nuisances = zip(self.model.nuisances, steps, self.auxiliaries.tolist(), strict=True)
         return (
-            Parameter("mu", mu, mu_step, (0.0, np.inf)),
-            *(Parameter(p.name, at, step, p.bounds, _prior_sigma(p, at)) for p, at, step in nuisances),
+            Parameter("mu", 1.0, mu_step, (0.0, np.inf)),
+            *(Parameter(p.name, p.nominal, step, p.bounds, _prior(p, at)) for p, step, at in nuisances),
         )
 
     def twice_nll(self, x: NDArray[np.float64]) -> float:
@@ -233,5 +232,6 @@ class DensityLikelihood:
         return self._last[key]
 
 
-def _prior_sigma(p: NuisanceParameter, theta: float) -> float | None:
-    return p.prior.slope(theta) if p.prior.is_constraint else None
+def _prior(p: NuisanceParameter, auxiliary: float) -> tuple[float, float] | None:
+    centre = p.prior.from_alpha(auxiliary)
+    return (centre, p.prior.slope(centre)) if p.prior.is_constraint else None

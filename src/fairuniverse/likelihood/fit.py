@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -31,14 +31,14 @@ class Parameter:
         start: Where the fit starts.
         step: Typical uncertainty, the first step of the minimiser.
         bounds: Smallest and largest value.
-        prior_sigma: Width of its constraint term; None if only the data determine it.
+        prior: Centre and width of its constraint term; None if only the data determine it.
     """
 
     name: str
     start: float
     step: float
     bounds: tuple[float, float] = (-np.inf, np.inf)
-    prior_sigma: float | None = None
+    prior: tuple[float, float] | None = None
 
 
 def parameters_in_pulls(
@@ -55,10 +55,16 @@ def parameters_in_pulls(
     return (
         Parameter("mu", float(np.clip(1.0, *mu_bounds)), mu_step, mu_bounds),
         *(
-            Parameter(p.name, 0.0, step, p.pull_bounds, 1.0 if p.prior.is_constraint else None)
+            Parameter(p.name, 0.0, step, p.pull_bounds, (0.0, 1.0) if p.prior.is_constraint else None)
             for p, step in zip(nuisances, pull_steps, strict=True)
         ),
     )
+
+
+def centred(parameters: Sequence[Parameter], centres: ArrayLike) -> tuple[Parameter, ...]:
+    """The same parameters with their constraints around other centres, shape (n_parameters,)."""
+    pairs = zip(parameters, np.asarray(centres, float).tolist(), strict=True)
+    return tuple(replace(p, prior=p.prior and (centre, p.prior[1])) for p, centre in pairs)
 
 
 class Likelihood(Protocol):

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.binned import BinnedLikelihood, BinnedModel
-from fairuniverse.likelihood.fit import Parameter, parameters_in_pulls
+from fairuniverse.likelihood.fit import Parameter, centred, parameters_in_pulls
 from fairuniverse.likelihood.monomials import Monomials
 from fairuniverse.nuisance import NuisanceParameter
 
@@ -151,15 +151,15 @@ class UnbinnedModel:
         return UnbinnedLikelihood(self, parts, centres, self.control.likelihood(counts, auxiliaries))
 
     def asimov(self, events: EventTerms | Sequence[EventTerms], x: NDArray[np.float64]) -> UnbinnedLikelihood:
-        """Likelihood of the expectation itself at x, from events that sample the reference densities.
+        """Likelihood of the expectation at x, from events that sample the reference densities.
 
         Args:
             events: Terms of events of each region; weights say how the sample follows the reference density.
             x: Parameters (mu, alpha) at which to expect.
 
         Returns:
-            Likelihood whose events weigh what the model expects in their place; its best fit is x up to the
-            fluctuations of the sample, which drop out of the width.
+            Likelihood whose events weigh what the model expects in their place, with auxiliary measurements
+            at x. Its best fit is x, up to the normalisation of the densities on a finite sample.
         """
         parts = (events,) if isinstance(events, EventTerms) else tuple(events)
         counts = None if self.control is None else self.control.expected(x)
@@ -168,7 +168,7 @@ class UnbinnedModel:
             EventTerms(part.ratios, part.log_shifts, weights)
             for part, weights in zip(parts, plain.expected_weights(x), strict=True)
         )
-        return self.likelihood(weighted, counts)
+        return self.likelihood(weighted, counts, dict(zip(self.names[1:], x[1:].tolist(), strict=True)))
 
     def points(self, x: NDArray[np.float64]) -> Iterator[_Point]:
         """What each region expects at x."""
@@ -229,7 +229,8 @@ class UnbinnedLikelihood:
         """Fit parameters; their steps are the standard errors that these events give at the nominal point."""
         steps = np.sqrt(np.diag(np.linalg.pinv(self.information(self.model.start))))
         steps[steps == 0] = 1.0  # a parameter without effect: the fit will say so
-        return parameters_in_pulls(self.model.nuisances, steps, (self._lowest_mu, np.inf))
+        parameters = parameters_in_pulls(self.model.nuisances, steps, (self._lowest_mu, np.inf))
+        return centred(parameters, self.auxiliaries)
 
     def twice_nll(self, x: NDArray[np.float64]) -> float:
         """Twice the negative log-likelihood at x = (mu, alpha), zero at the nominal point."""
