@@ -17,9 +17,19 @@ A table of the numbers stands under the charts for readers who cannot see them.
 """
 
 from fairuniverse.reporting.diagnostics import overview_chart
+from fairuniverse.reporting.rankings import profile_chart, pull_chart, ranking_chart
 from fairuniverse.reporting.render import save_chart
 from fairuniverse.reporting.report import write_report
 from fairuniverse.reporting.shapes import shape_table
 from fairuniverse.reporting.validation import write_comparison
 
-__all__ = ["overview_chart", "save_chart", "shape_table", "write_comparison", "write_report"]
+__all__ = [
+    "overview_chart",
+    "profile_chart",
+    "pull_chart",
+    "ranking_chart",
+    "save_chart",
+    "shape_table",
+    "write_comparison",
+    "write_report",
+]
