@@ -26,6 +26,14 @@ official_option = click.option(
     is_flag=True,
     help="Measure by the public challenge's protocol: 10 sets of 100 toys, events shifted as there.",
 )
+isolation_option = click.option(
+    "--isolation",
+    type=click.Choice(["auto", "bubblewrap", "none"]),
+    default="auto",
+    show_default=True,
+    help="bubblewrap: each submission in a sandbox without network and files; none: only for code you trust; "
+    "auto: bubblewrap, except for our own baselines where it does not work.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -179,17 +187,29 @@ def toys(config: str, sets: int | None, n_toys: int | None, threads: int | None,
 
 
 @main.command()
+@click.argument("submission")
+@click.option("--config", default="quick", show_default=True, help="Benchmark whose world and limits count.")
+@isolation_option
+@official_option
+@json_option
+def check(submission: str, config: str, isolation: str, official: bool, as_json: bool) -> None:
+    """Look at SUBMISSION before it is uploaded: files, imports, answers, time and memory.
+
+    It runs in a small version of the benchmark's world, in seconds. The exit status is 0 if nothing was
+    found, 3 for warnings only, 4 for problems with which it would fail, 1 if it could not be checked.
+    """
+    from fairuniverse import api
+
+    report = api.check_submission(submission, config=config, isolation=isolation, is_official=official)
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.render())
+    sys.exit(report.exit_code)
+
+
+@main.command()
 @config_argument
 @click.argument("submissions", nargs=-1, required=True, metavar="SUBMISSION...")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
-@click.option(
-    "--isolation",
-    type=click.Choice(["auto", "bubblewrap", "none"]),
-    default="auto",
-    show_default=True,
-    help="bubblewrap: each submission in a sandbox without network and files; none: only for code you trust; "
-    "auto: bubblewrap, except for our own baselines where it does not work.",
-)
+@isolation_option
 @click.option("--overwrite", is_flag=True, help="Throw away earlier runs of these submissions.")
 @official_option
 @threads_option

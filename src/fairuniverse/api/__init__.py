@@ -1,6 +1,7 @@
-"""What the command line offers, as functions: simulate, shift, draw, run, score, report."""
+"""What the command line offers, as functions: simulate, shift, draw, check, run, score, report."""
 
 from fairuniverse.api.benchmark import Benchmark, progress_bar
+from fairuniverse.api.checks import check_submission
 from fairuniverse.api.events import compare, shift_table, simulate
 from fairuniverse.api.gathering import write_table
 from fairuniverse.api.leaderboard import write_leaderboard
@@ -10,6 +11,7 @@ from fairuniverse.api.toys import write_toys
 
 __all__ = [
     "Benchmark",
+    "check_submission",
     "compare",
     "export_official",
     "init_submission",

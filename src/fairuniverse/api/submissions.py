@@ -81,7 +81,7 @@ def run(
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
-    backend = _backend(isolation, paths, hidden=[output, find_config(config)])
+    backend = choose_backend(isolation, paths, hidden=[output, find_config(config)])
     for submission in loaded:
         yield (
             submission.name,
@@ -97,8 +97,17 @@ def run(
         )
 
 
-def _backend(isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path]) -> Backend:
-    """Backend for these submissions; only what comes with the package may go without one."""
+def choose_backend(isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path]) -> Backend:
+    """Backend for these submissions; only what comes with the package may go without one.
+
+    Args:
+        isolation: As for `run`.
+        submissions: Their folders or zips.
+        hidden: Files and folders that they may not see.
+
+    Raises:
+        IsolationError: It does not work here.
+    """
     from fairuniverse.errors import IsolationError
     from fairuniverse.isolation.backends import get_backend
 

@@ -92,12 +92,21 @@ def apply_shift(
     if not select:
         return _unselected(events, values)
     noise = _noise(seed, len(events)) if values.get("soft_met", 0.0) > 0 else None
-    try:
-        shifted, rows = simulator.shift_with_rows(events, values, streams=Streams(0), noise=noise)
-    except InvalidDataError as error:
-        hint = "; run challenge submissions with --official" if simulator.schema.record else ""
-        raise InvalidDataError(f"{error}{hint}") from error
+    _require_tables(events)
+    shifted, rows = simulator.shift_with_rows(events, values, streams=Streams(0), noise=noise)
     return shifted.to_pandas(), rows
+
+
+def _require_tables(events: Events) -> None:
+    """Tell what to do if the simulator shifts its own events only."""
+    simulator = attached_training_set().simulator
+    try:
+        simulator.shift(events.select([False] * len(events)), {}, streams=Streams(0))
+    except InvalidDataError as error:
+        raise InvalidDataError(
+            "this benchmark shifts events before they become a table, which `systematics` of the public "
+            "challenge cannot; add --official"
+        ) from error
 
 
 def _unselected(events: Events, values: Mapping[str, float]) -> tuple[pd.DataFrame, NDArray[np.int64]]:
