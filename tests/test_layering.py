@@ -14,6 +14,8 @@ ROWS = (
         "store",
         "official",
         "isolation",
+        "crew",
+        "repeatability",
         "runner",
         "checking",
         "likelihood",

@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from fairuniverse import runner
+from fairuniverse import crew, runner
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.runner import run_submission
@@ -77,6 +77,7 @@ def test_a_model_that_cannot_be_saved_stays_in_its_process(serial, tiny_benchmar
     pd.testing.assert_frame_equal(answers(results), answers(serial), check_exact=True)
     assert not results.manifest["fit"]["is_saved"]
     assert "pickle" in results.manifest["fit"]["message"]
+    assert results.manifest["repeatability"]["status"] == "not_checked"
     assert (tmp_path / "run" / "worker.log").read_text().count("fitting") == 1
 
 
@@ -126,13 +127,34 @@ def test_a_dying_worker_costs_one_toy(tiny_benchmark, tmp_path):
     pd.testing.assert_series_equal(table["mu_hat"][is_ok], sound["mu_hat"][is_ok], check_exact=True)
 
 
-def test_after_some_deaths_in_a_row_nothing_more_is_tried(tiny_benchmark, tmp_path, monkeypatch):
-    """No toy is lost: those not tried say so."""
-    monkeypatch.setattr(runner, "MAX_DEATHS", 2)
-    table = run(tiny_benchmark(n_toys=5), "always_dies", tmp_path / "run").table
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_after_some_deaths_in_a_row_nothing_more_is_tried(tiny_benchmark, tmp_path, monkeypatch, n_workers):
+    """No toy is lost: those not tried say so, and they are the same ones however many workers there are."""
+    monkeypatch.setattr(crew, "MAX_DEATHS", 2)
+    benchmark = tiny_benchmark(n_toys=5)
+    table = run(benchmark, "always_dies", tmp_path / "run", n_workers=n_workers).table.set_index(
+        ["i_mu", "i_toy"]
+    )
     assert (table["status"] == "crashed").all()
-    assert (table["message"] == "the worker process ended with exit code 3").sum() == 2
-    assert table["message"].str.startswith("not tried after 2 deaths in a row").sum() == 8
+    order = [(t.i_mu, t.i_toy) for t in runner._in_random_order(benchmark, set())]
+    assert (table.loc[order[:2], "message"] == "the worker process ended with exit code 3").all()
+    not_tried = "not tried after 2 deaths in a row, the last: the worker process ended with exit code 3"
+    assert (table.loc[order[2:], "message"] == not_tried).all()
+
+
+def test_a_hopeless_run_stays_hopeless_when_resumed(tiny_benchmark, tmp_path, monkeypatch):
+    """The deaths before an interruption count: a resumed run says what an uninterrupted one would."""
+    monkeypatch.setattr(crew, "MAX_DEATHS", 2)
+    benchmark = tiny_benchmark(n_toys=3)
+    whole = run(benchmark, "always_dies", tmp_path / "run")
+    part = next((tmp_path / "run" / "parts").iterdir())
+    rows = pd.read_parquet(part)
+    for n_kept in (4, 1):  # after the end, and before it
+        for file in (tmp_path / "run" / "parts").iterdir():
+            file.unlink()
+        rows.iloc[:n_kept].to_parquet(part)
+        resumed = run(benchmark, "always_dies", tmp_path / "run")
+        pd.testing.assert_frame_equal(answers(resumed), answers(whole), check_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +198,46 @@ def test_presentation_says_nothing(tiny_benchmark):
     assert rest == keys[40:]
 
 
+RANDOM = """
+import random
+class Model:
+    def fit(self, train): pass
+    def predict(self, test): return {"mu_hat": 1 + 0.1 * random.random(), "lower": 0.0, "upper": 2.0}
+"""
+
+
+def test_answers_from_remembered_toys_are_found(tiny_benchmark, tmp_path):
+    """A method that averages over the toys of one mu would win; a fresh process tells what it is worth."""
+    found = run(tiny_benchmark(n_mu=1), "hostile_remembers", tmp_path / "run").manifest["repeatability"]
+    assert found["status"] == "order_dependent"
+    assert found["largest_difference"] > 0.01
+    assert "depend on the toys before; one was" in found["message"]
+
+
+def test_answers_by_chance_are_not_called_remembered(tiny_benchmark, tmp_path):
+    """A method without a seed has different answers in two fresh processes. False alarm below 1e-10."""
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "model.py").write_text(RANDOM)
+    found = run(tiny_benchmark(n_mu=1), tmp_path / "method", tmp_path / "run").manifest["repeatability"]
+    assert found["status"] == "not_repeatable"
+
+
+def test_a_process_of_its_own_for_every_toy_forgets(tiny_benchmark, tmp_path):
+    """With state "fresh", a method that remembers has nothing to remember."""
+    fresh = run(tiny_benchmark(n_toys=2, state="fresh"), "hostile_remembers", tmp_path / "fresh")
+    honest = run(tiny_benchmark(n_toys=2), "counting", tmp_path / "honest")
+    pd.testing.assert_frame_equal(answers(fresh), answers(honest), check_exact=True)
+    assert fresh.manifest["repeatability"]["status"] == "fresh"
+    assert honest.manifest["repeatability"]["status"] == "ok"
+
+
+def test_a_fresh_process_needs_a_saved_model(tiny_benchmark, tmp_path):
+    """Where it cannot be saved, the message says why, and every toy has it."""
+    table = run(tiny_benchmark(n_mu=1, state="fresh"), "unpicklable", tmp_path / "run").table
+    assert (table["status"] == "fit_failed").all()
+    assert table["message"].str.contains("each toy has a process of its own, .*pickle").all()
+
+
 def test_a_run_folder_is_not_shared(serial, tiny_benchmark, tmp_path):
     """Another submission or benchmark is refused before anything is started."""
     folder = tmp_path / "run"
@@ -200,10 +262,10 @@ HOST = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from conftest import make_tiny
-from fairuniverse import runner
+from fairuniverse import crew, runner
 from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.submission import load_submission
-runner.PART_TOYS = 10
+crew.PART_TOYS = 10
 submission = load_submission(sys.argv[2])
 runner.run_submission(make_tiny(n_toys=40), submission, sys.argv[3], backend=NoIsolation(), n_workers=2)
 """
@@ -241,7 +303,7 @@ def test_an_interrupted_run_goes_on(uninterrupted, tiny_benchmark, tmp_path, num
 
 def test_a_disk_that_fills_up_stops_the_run_in_order(uninterrupted, tiny_benchmark, tmp_path, monkeypatch):
     """What was written is kept, no process is left, and the run goes on when there is room."""
-    monkeypatch.setattr(runner, "PART_TOYS", 10)
+    monkeypatch.setattr(crew, "PART_TOYS", 10)
     write_part, written = runner.RunStore.write_part, []
 
     def fill_up(store, rows):

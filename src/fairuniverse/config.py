@@ -85,11 +85,14 @@ class LimitsConfig:
         fit_timeout_s: Wall time of `fit`, seconds.
         predict_timeout_s: Wall time of one `predict`, seconds.
         memory_mib: Memory of its process tree, MiB.
+        state: "persistent" asks one process about many toys, and some of them again in a fresh process to see
+            that it remembers nothing; "fresh" starts a process with the saved model for every toy.
     """
 
     fit_timeout_s: Positive = 7200.0
     predict_timeout_s: Positive = 60.0
     memory_mib: Count = 4096
+    state: Literal["persistent", "fresh"] = "persistent"
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=_STRICT)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 import os
 import platform
-import queue
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,11 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from fairuniverse._version import __version__
+from fairuniverse.crew import Crew, Lane, Outcome, Patience, Row
 from fairuniverse.errors import InvalidDataError, SubmissionError
-from fairuniverse.isolation.answers import Answer, check
+from fairuniverse.isolation.answers import KEYS, Answer
 from fairuniverse.isolation.backends import Backend
-from fairuniverse.isolation.process import OutputLog, Reply, SharedTraining, Worker, feature_columns
-from fairuniverse.isolation.shared import SharedTable
+from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
+from fairuniverse.repeatability import Recorded, Repeatability, ask_again, choose
 from fairuniverse.seeding import generator
 from fairuniverse.store import RunStore, prefixed, read_results
 from fairuniverse.submission import Submission
@@ -42,18 +41,6 @@ if TYPE_CHECKING:
     from fairuniverse.protocols import Simulator
     from fairuniverse.pseudo_experiments import PseudoExperiments, Truth
     from fairuniverse.results import Results
-
-PART_TOYS = 25
-"""Toys after which a part is written."""
-
-PART_S = 10.0
-"""Time after which a part is written, seconds."""
-
-MAX_DEATHS = 5
-"""Deaths of workers in a row after which the remaining toys are not tried any more."""
-
-_N_STAGED = 2
-"""Toys in the host's memory: one is handed over while the next is drawn."""
 
 _LIBRARIES = (
     "numpy",
@@ -131,7 +118,7 @@ def run_submission(
         if toys or "finished" not in store.manifest:
             run = _Run(benchmark, submission, store, backend, n_workers, n_threads or n_cores())
             run.record_start()
-            run.answer(toys)
+            run.work(toys)
             store.update(finished=_now())
         return read_results(store.folder)
 
@@ -178,27 +165,67 @@ class _Run:
         )
         self.store.update(**provenance, sessions=sessions)
 
-    def answer(self, toys: Sequence[Truth]) -> None:
-        """Fit if need be and answer these toys."""
-        if not toys:
-            return
+    def work(self, toys: Sequence[Truth]) -> None:
+        """Fit if need be, answer these toys, and ask some of all again."""
         training = SharedTraining(self.benchmark.training_events, _training_spec(self.benchmark))
         try:
-            self._answer(toys, training)
+            if not toys or self._answer(toys, training):
+                with _clock(f"asking {self.submission.name} again"):
+                    self._ask_again(training)
         finally:
             training.close()
 
-    def _answer(self, toys: Sequence[Truth], training: SharedTraining) -> None:
+    def _answer(self, toys: Sequence[Truth], training: SharedTraining) -> bool:
+        """Answer these toys; False if there is no model that could."""
         try:
             with _clock(f"fitting {self.submission.name}"):
                 fitted = self._fitted(training)
         except SubmissionError as error:
             failure = Answer("fit_failed", str(error))
             self.store.update(fit={"status": "fit_failed", "message": str(error)})
-            self.store.write_part([_row(self.submission, _Staged(t), failure, None) for t in toys])
-            return
+            self._write([Outcome(t, failure) for t in toys])
+            return False
+        n_lanes = min(self.n_workers, len(toys)) if fitted.folder else 1
+        lanes = [self._lane(training, fitted.folder, w) for w in (fitted.worker, *[None] * (n_lanes - 1))]
+        patience = Patience(self.store.rows())
+        crew = Crew(toys, lanes, draw=self._draw, told=self.told, patience=patience, stop=self.stop)
         with _progress(self.benchmark, self.submission, len(toys)) as bar:
-            _Crew(self, training, fitted, toys).work(bar)
+            crew.work(self._write, bar.update)
+        return True
+
+    def _ask_again(self, training: SharedTraining) -> None:
+        """Record whether answers depend on the toy alone."""
+        self.stop.clear()
+        self.store.update(repeatability=self._repeatability(training).to_json())
+
+    def _repeatability(self, training: SharedTraining) -> Repeatability:
+        if self.is_fresh:
+            return Repeatability("fresh")
+        folder = self.store.model_folder
+        if not folder.is_dir():
+            return Repeatability("not_checked", "the model cannot be saved, so no fresh process has it")
+        truths = self.benchmark.pseudo_experiments.truths()
+        rng = generator(self.benchmark.config.seed, "toys asked again")
+        return ask_again(
+            choose(_recorded(truths, self.store.rows()), rng=rng),
+            lane=partial(self._lane, training, folder),
+            draw=self._draw,
+            told=self.told,
+        )
+
+    def _lane(self, training: SharedTraining, folder: Path | None, worker: Worker | None = None) -> Lane:
+        return Lane(worker, partial(self.start_worker, training, folder), is_fresh=self.is_fresh)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether every toy has a process of its own."""
+        return self.benchmark.config.limits.state == "fresh"
+
+    def _draw(self, truth: Truth) -> Events:
+        return self.benchmark.pseudo_experiments.draw(truth, n_threads=self.n_threads).events
+
+    def _write(self, outcomes: Sequence[Outcome]) -> None:
+        self.store.write_part([_row(self.submission, outcome) for outcome in outcomes])
 
     def told(self, truth: Truth) -> Mapping[str, float] | None:
         """What the submission is told of a truth: a reference the nuisances, a method nothing."""
@@ -247,6 +274,11 @@ class _Run:
             try:
                 worker = self._saved_and_loaded(fitter, training)
             except SubmissionError as error:
+                if self.is_fresh:
+                    raise SubmissionError(
+                        "fit_failed",
+                        f"each toy has a process of its own, which loads the fitted model, but: {error}",
+                    ) from error
                 self.store.update(fit={**fit, "is_saved": False, "message": str(error)})
                 if not fitter.is_usable:
                     return _Fitted(None, None)
@@ -264,203 +296,30 @@ class _Run:
         return worker
 
 
-@dataclass(frozen=True)
-class _Staged:
-    """A toy on its way to a worker; without events if it is not to be tried."""
-
-    truth: Truth
-    n_events: int = 0
-    events: SharedTable | None = None
-
-
-class _Patience:
-    """Counts deaths in a row over all workers."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_deaths = 0
-        self._last: SubmissionError | None = None
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether trying on would be a waste."""
-        return self._n_deaths >= MAX_DEATHS
-
-    def note(self, death: SubmissionError | None) -> None:
-        """Note how a toy ended: with a death, or None for an answer of whatever kind."""
-        with self._lock:
-            if not self.is_lost:
-                self._n_deaths = self._n_deaths + 1 if death else 0
-                self._last = death
-
-    def verdict(self) -> Answer:
-        """What is recorded for a toy that is not tried."""
-        assert self._last is not None
-        return Answer(
-            _status(self._last), f"not tried after {MAX_DEATHS} deaths in a row, the last: {self._last}"
-        )
-
-
-class _Crew:
-    """One thread that draws toys, one per worker that hands them over, and the main thread that writes."""
-
-    def __init__(self, run: _Run, training: SharedTraining, fitted: _Fitted, toys: Sequence[Truth]) -> None:
-        self._run = run
-        self._toys = toys
-        self._free: queue.Queue[SharedTable] = queue.Queue()
-        self._staged: queue.Queue[_Staged | None] = queue.Queue()
-        self._rows: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
-        self._patience = _Patience()
-        n_lanes = min(run.n_workers, len(toys)) if fitted.folder else 1
-        workers = [fitted.worker, *[None] * (n_lanes - 1)]
-        start = partial(run.start_worker, training, fitted.folder)
-        self._lanes = [_Lane(w, start, self._patience) for w in workers]
-
-    def work(self, bar: tqdm[NoReturn]) -> None:
-        """Answer all toys; on any error, the rows there are are written and every thread is ended."""
-        blocks = [SharedTable() for _ in range(_N_STAGED)]
-        threads = [threading.Thread(target=self._draw)]
-        threads += [threading.Thread(target=self._hand_over, args=(lane,)) for lane in self._lanes]
-        for block in blocks:
-            self._free.put(block)
-        for thread in threads:
-            thread.start()
-        try:
-            self._collect(bar)
-        finally:
-            self._run.stop.set()
-            self._free.put(blocks[0])  # wakes the drawing thread
-            for thread in threads:
-                thread.join()
-            for block in blocks:
-                block.close()
-
-    def _collect(self, bar: tqdm[NoReturn]) -> None:
-        """Write rows as they come, in parts."""
-        rows: list[dict[str, Any]] = []
-        written_at = time.monotonic()
-        try:
-            for _ in self._toys:
-                row = self._rows.get()
-                if isinstance(row, BaseException):
-                    raise row
-                rows.append(row)
-                bar.update()
-                if len(rows) >= PART_TOYS or time.monotonic() - written_at > PART_S:
-                    self._run.store.write_part(rows)
-                    rows, written_at = [], time.monotonic()
-        finally:
-            if rows:
-                self._run.store.write_part(rows)
-
-    def _draw(self) -> None:
-        """Draw toys ahead of the workers, as far as there is room."""
-        try:
-            for truth in self._toys:
-                toy = _Staged(truth) if self._patience.is_lost else self._drawn(truth)
-                if self._run.stop.is_set():
-                    break
-                self._staged.put(toy)
-        except BaseException as error:
-            self._rows.put(error)
-        finally:
-            for _ in self._lanes:
-                self._staged.put(None)
-
-    def _drawn(self, truth: Truth) -> _Staged:
-        block = self._free.get()
-        if self._run.stop.is_set():
-            return _Staged(truth)
-        events = self._run.benchmark.pseudo_experiments.draw(truth, n_threads=self._run.n_threads).events
-        block.write(feature_columns(events))
-        return _Staged(truth, len(events), block)
-
-    def _hand_over(self, lane: _Lane) -> None:
-        """Give toys to one lane until there are none."""
-        try:
-            while (toy := self._staged.get()) is not None:
-                answer, reply = lane.ask(toy.events, self._free.put, self._run.told(toy.truth))
-                if self._run.stop.is_set():  # the answer may be the death that stopping caused
-                    break
-                self._rows.put(_row(self._run.submission, toy, answer, reply))
-        except BaseException as error:
-            self._rows.put(error)
-        finally:
-            lane.close()
-
-
-class _Lane:
-    """One worker, replaced whenever it dies.
-
-    Args:
-        worker: A worker ready to be asked; None to start one at the first toy.
-        start: Starts a worker.
-        patience: Shared by all lanes.
-    """
-
-    def __init__(self, worker: Worker | None, start: Callable[[], Worker], patience: _Patience) -> None:
-        self._worker = worker
-        self._start = start
-        self._patience = patience
-
-    def ask(
-        self,
-        events: SharedTable | None,
-        release: Callable[[SharedTable], None],
-        nuisances: Mapping[str, float] | None = None,
-    ) -> tuple[Answer, Reply | None]:
-        """Answer about one toy; `release` is told when its events are no longer needed."""
-        if events is None:
-            return self._patience.verdict(), None
-        try:
-            if self._patience.is_lost:
-                return self._patience.verdict(), None
-            self._worker = self._worker or self._start()
-            self._worker.show(events)
-        except SubmissionError as death:
-            return self._bury(death), None
-        finally:
-            release(events)
-        return self._predict(self._worker, nuisances)
-
-    def close(self) -> None:
-        """End the worker."""
-        if self._worker:
-            self._worker.close()
-            self._worker = None
-
-    def _predict(self, worker: Worker, nuisances: Mapping[str, float] | None) -> tuple[Answer, Reply | None]:
-        try:
-            reply = worker.predict(nuisances)
-        except SubmissionError as death:
-            return self._bury(death), None
-        self._patience.note(None)
-        return check(reply.content), reply
-
-    def _bury(self, death: SubmissionError) -> Answer:
-        self.close()
-        self._patience.note(death)
-        return Answer(_status(death), str(death))
-
-
-def _status(death: SubmissionError) -> str:
-    """Status of a toy whose worker died; one that could not start again has "crashed", too."""
-    return "crashed" if death.status == "fit_failed" else death.status
-
-
-def _row(submission: Submission, toy: _Staged, answer: Answer, reply: Reply | None) -> dict[str, Any]:
+def _row(submission: Submission, outcome: Outcome) -> dict[str, Any]:
     """Row of the results table."""
+    truth, reply = outcome.truth, outcome.reply
     return {
         "submission": submission.name,
-        "i_mu": toy.truth.i_mu,
-        "i_toy": toy.truth.i_toy,
-        "mu_true": toy.truth.mu,
-        **vars(answer),
-        "n_events": toy.n_events,
+        "i_mu": truth.i_mu,
+        "i_toy": truth.i_toy,
+        "mu_true": truth.mu,
+        **vars(outcome.answer),
+        "n_events": outcome.n_events,
         "wall_time_s": reply.wall_time_s if reply else math.nan,
         "memory_mib": reply.memory_mib if reply else math.nan,
-        **prefixed(toy.truth.nuisances),
+        **prefixed(truth.nuisances),
     }
+
+
+def _recorded(truths: Sequence[Truth], rows: Sequence[Row]) -> list[Recorded]:
+    """Valid answers, in the order in which they were given."""
+    by_key = {(t.i_mu, t.i_toy): t for t in truths}
+    return [
+        Recorded(by_key[row["i_mu"], row["i_toy"]], Answer("ok", "", *(float(row[k]) for k in KEYS)))
+        for row in rows
+        if row["status"] == "ok"
+    ]
 
 
 def _in_random_order(benchmark: Benchmark, finished: set[tuple[int, int]]) -> list[Truth]:

@@ -128,6 +128,13 @@ class RunStore:
         table = read_parts(self.folder)
         return set() if table is None else set(table[_KEY].itertuples(index=False, name=None))
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of the finished toys, in the order in which they were written."""
+        table = read_parts(self.folder)
+        return (
+            [] if table is None else [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        )
+
     def _write_table(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
