@@ -17,7 +17,9 @@ from fairuniverse.likelihood.conditional import ConditionalLikelihood
 from fairuniverse.likelihood.densities import DensityLikelihood, DensityModel
 from fairuniverse.likelihood.fit import FitResult, Likelihood, Parameter, fit
 from fairuniverse.likelihood.goodness import GoodnessOfFit, goodness_of_fit, toy_goodness_of_fit
+from fairuniverse.likelihood.histfactory import Code4Morphing, LinearMorphing, ProductMorphing
 from fairuniverse.likelihood.impacts import Breakdown, Impact, Impacts, breakdown, impacts
+from fairuniverse.likelihood.imports import from_pyhf
 from fairuniverse.likelihood.interval import ProfileInterval, minos_interval, profile_interval
 from fairuniverse.likelihood.monomials import Axis, Monomials
 from fairuniverse.likelihood.morphing import (
@@ -41,6 +43,7 @@ __all__ = [
     "BinnedModel",
     "BinnedScore",
     "Breakdown",
+    "Code4Morphing",
     "Code4pMorphing",
     "ConditionalLikelihood",
     "DensityLikelihood",
@@ -52,6 +55,7 @@ __all__ = [
     "Impacts",
     "IntervalCalibration",
     "Likelihood",
+    "LinearMorphing",
     "Monomials",
     "Morphing",
     "NeymanBelt",
@@ -59,6 +63,7 @@ __all__ = [
     "ParameterizedLikelihood",
     "PiecewiseExponentialMorphing",
     "PolynomialMorphing",
+    "ProductMorphing",
     "ProfileInterval",
     "ProfileRatio",
     "Templates",
@@ -71,6 +76,7 @@ __all__ = [
     "feldman_cousins",
     "fill_templates",
     "fit",
+    "from_pyhf",
     "goodness_of_fit",
     "histfactory_approximation",
     "impacts",

@@ -79,13 +79,7 @@ class Code4Factor:
     def _polynomial(self) -> NDArray[np.float64]:
         """Coefficients of alpha^1 to alpha^6."""
         down, up = self._ends
-        i = np.arange(1, 7)
-        signs = np.array([[1], [-1]])
-        rows = [signs**i, signs ** (i + 1) * i, signs**i * i * (i - 1)]
-        at_up = [up * math.log(up) ** d for d in range(3)]
-        at_down = [down * (-math.log(down)) ** d for d in range(3)]
-        target = np.array([at_up, at_down]).T - [[1], [0], [0]]
-        return np.asarray(np.linalg.solve(np.concatenate(rows), target.ravel()))
+        return code4_coefficients(np.array(down), np.array(up))
 
     def at(self, alpha: float) -> tuple[float, float]:
         """Factor at a pull, and its derivative in the pull."""
@@ -96,3 +90,19 @@ class Code4Factor:
         i = np.arange(1, 7)
         value = self.nominal * float(1 + self._polynomial @ alpha**i)
         return value, self.nominal * float(self._polynomial @ (i * alpha ** (i - 1)))
+
+
+def code4_coefficients(down: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coefficients of alpha^1 to alpha^6 of ``code4``, for factors of any shape, shape (6, ...).
+
+    Args:
+        down: Factors at alpha = -1 over those at 0, positive.
+        up: Factors at alpha = +1 over those at 0, positive, of the same shape.
+    """
+    i = np.arange(1, 7)
+    signs = np.array([[1], [-1]])
+    # Value, first and second derivative, each at +1 and at -1.
+    rows = np.concatenate([signs**i, signs ** (i + 1) * i, signs**i * i * (i - 1)])
+    log_up, log_down = np.log(up), np.log(down)
+    target = [up - 1, down - 1, up * log_up, -down * log_down, up * log_up**2, down * log_down**2]
+    return np.asarray(np.tensordot(np.linalg.inv(rows), np.array(target), axes=1))
