@@ -26,7 +26,8 @@ _REMEDIES: Mapping[str, str] = {
 
 _FAILURES: Sequence[tuple[str, str, str]] = (
     (r"defines no class Model", "no_model_class", ""),
-    (r"^Model has no method|must be def|it is def|asks for the true|only one of save", "signature", ""),
+    (r"^Model has no method|asks for the true|only one of save", "signature", ""),
+    (r"must be def|it is def", "signature", "change its arguments; a default value makes one optional"),
     (r"must work without arguments", "signature", "give every argument of Model() a default value"),
     (r"add --official", "official", ""),
     (r"took more than", "timeout", _REMEDIES["timeout"]),

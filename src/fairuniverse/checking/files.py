@@ -147,7 +147,7 @@ def _rubbish(listing: Listing) -> Iterator[Finding]:
         yield warning(
             "rubbish",
             f"the zip holds {what}",
-            f"zip -d {listing.path.name} {patterns}; other programs read them",
+            f"zip -d {listing.path.name} {patterns}",
         )
     environments = [n.parent for n in listing.sizes if n.name == _ENVIRONMENT]
     if environments:

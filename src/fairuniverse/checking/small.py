@@ -46,7 +46,6 @@ class ScaledWorld:
         self._share = share
 
     def __getattr__(self, name: str) -> Any:
-        # What a world offers beyond the protocol, such as exact densities, is that of the whole world.
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._world, name)
@@ -149,7 +148,9 @@ class SmallBenchmark:
 
     @property
     def share(self) -> float:
-        """Size of a toy here over that of the benchmark's."""
+        """Size of a toy here over that of the benchmark's; exact densities are those of whole yields."""
+        if hasattr(self.world, "densities"):
+            return 1.0
         return min(1.0, N_TOY_EVENTS / self.n_toy_events)
 
     @cached_property
