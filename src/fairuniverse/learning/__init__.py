@@ -15,6 +15,7 @@ function needs it.
 True
 """
 
+from fairuniverse.learning.cells import ScoreCells
 from fairuniverse.learning.copies import ShiftedCopies, nuisance_design, shifted_copies
 from fairuniverse.learning.networks import load_network, mlp, outputs, save_network
 from fairuniverse.learning.optimisation import (
@@ -25,12 +26,16 @@ from fairuniverse.learning.optimisation import (
 )
 from fairuniverse.learning.preprocessing import Standardizer
 from fairuniverse.learning.reproducible import deterministic
-from fairuniverse.learning.samples import further_events
+from fairuniverse.learning.samples import further_events, template_events
+from fairuniverse.learning.score import NetworkScore, balanced
 
 __all__ = [
     "History",
+    "NetworkScore",
+    "ScoreCells",
     "ShiftedCopies",
     "Standardizer",
+    "balanced",
     "binary_cross_entropy",
     "cross_entropy",
     "deterministic",
@@ -41,5 +46,6 @@ __all__ = [
     "outputs",
     "save_network",
     "shifted_copies",
+    "template_events",
     "train_network",
 ]

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.seeding import generator
 from fairuniverse.training import TrainingSet
+
+MAX_TEMPLATE_EVENTS = 5_000_000
+"""Most events that `template_events` simulates: more do not fit into the memory of a small worker."""
 
 _MIN_SHARE = 0.05
 """Least share of a process among the simulated background: rare ones must be learnt, too."""
@@ -46,6 +52,40 @@ def further_events(
         mu_range=train.mu_range,
         confidence_level=train.confidence_level,
     )
+
+
+def template_events(train: TrainingSet, ratio: float = 20.0) -> TrainingSet:
+    """Events to fill templates with: the training set, or more of them where they are few and cheap.
+
+    Templates of as many events as the data double the variance of a measurement; at `ratio` times as many the
+    finite simulation adds 1/ratio to it. The toys share that fluctuation, so it also spoils their coverage.
+
+    Args:
+        train: The training set.
+        ratio: Background events to simulate over those expected.
+
+    Returns:
+        `train` if it holds so many, or if so many are more than `MAX_TEMPLATE_EVENTS`; else further events.
+    """
+    events = train.events
+    assert events.weights is not None
+    assert events.process is not None
+    numbers = dict(
+        zip(events.processes, np.bincount(events.process, minlength=len(events.processes)), strict=True)
+    )
+    wanted = {
+        p.name: max(int(numbers[p.name]), 0 if p.is_signal else round(ratio * p.expected_yield))
+        for p in train.processes
+    }
+    weights = events.weights[_background(train)[events.process]]
+    has_enough = weights.sum() >= ratio * (weights**2).sum()
+    if has_enough or sum(wanted.values()) > MAX_TEMPLATE_EVENTS:
+        return train
+    return further_events(train, wanted, purpose="templates")
+
+
+def _background(train: TrainingSet) -> NDArray[np.bool_]:
+    return np.array([not p.is_signal for p in train.processes])
 
 
 class _FurtherEvents(TrainingSet):
