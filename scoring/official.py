@@ -50,6 +50,8 @@ def read_official(predictions: Path, reference: Path, *, submission: str = "subm
     the message says why. Whatever is wrong with a file, and what was found and not used, is logged and listed
     in the manifest under ``warnings``. Costs are unknown: ``n_events`` is 0, times and memory are NaN.
 
+    Where the reference has an ``order``, all toys are in ``result_0.json``, in that order.
+
     Args:
         predictions: Folder with the ``result_{set}.json`` files.
         reference: Folder with ``test_settings.json`` or ``settings/data.json``.
@@ -60,15 +62,18 @@ def read_official(predictions: Path, reference: Path, *, submission: str = "subm
             predictions hold no ``result_{set}.json`` at all.
     """
     truth = read_truth(reference)
-    _require_files(predictions, len(truth.mu))
-    files = [_read_set(predictions / f"result_{i}.json") for i in range(len(truth.mu))]
+    n_files = len(truth.mu) if truth.order is None else 1
+    _require_files(predictions, n_files)
+    files = [_read_set(predictions / f"result_{i}.json") for i in range(n_files)]
     longest = max((f.n_toys for f in files), default=0)
     n_toys = truth.n_toys or min(max(longest, 1), MAX_TOYS)
-    parts = [f.columns(n_toys) for f in files]
+    n_in_file = n_toys if truth.order is None else len(truth.order)
+    parts = [f.columns(n_in_file) for f in files]
     table = truth.table(n_toys).assign(submission=submission)
+    rows = slice(None) if truth.order is None else np.argsort(truth.order)
     for column in parts[0]:
-        table[column] = np.concatenate([part[column] for part in parts])
-    warnings = [w for f in files for w in f.warnings(n_toys)] + _unused_files(predictions, len(files))
+        table[column] = np.concatenate([part[column] for part in parts])[rows]
+    warnings = [w for f in files for w in f.warnings(n_in_file)] + _unused_files(predictions, n_files)
     for warning in warnings:
         LOG.warning(warning)
     manifest = {"layout": "official", "warnings": warnings, "settings": _without_truth(truth)}
@@ -253,5 +258,5 @@ def _unused_files(predictions: Path, n_sets: int) -> list[str]:
 
 
 def _without_truth(truth: Truth) -> dict[str, Any]:
-    hidden = ("ground_truth_mus", "nuisances")
+    hidden = ("ground_truth_mus", "nuisances", "order")
     return {k: v for k, v in truth.settings.items() if k not in hidden}

@@ -61,6 +61,7 @@ def score_folders(
     *,
     read_run: Reader | None = None,
     write_page: PageWriter | None = None,
+    shows_truth: bool = True,
 ) -> ScoreCard:
     """Score a folder of predictions; write ``scores.json`` and ``detailed_results.html``.
 
@@ -70,6 +71,7 @@ def score_folders(
         output: Folder for the two files; made if it does not exist.
         read_run: See `read_predictions`.
         write_page: Writer of the HTML page from the card, the results and the path; by default a plain table.
+        shows_truth: Whether the page may tell the true mu of sets; not to participants who meet them again.
 
     Raises:
         StorageError: Something cannot be read or written.
@@ -77,7 +79,7 @@ def score_folders(
             submissions.
     """
     results = read_predictions(predictions, reference, read_run)
-    card = score_card(results)
+    card = score_card(results) if shows_truth else score_card(results).without_truth()
     _write(output / "scores.json", json.dumps(card.to_flat(), allow_nan=False, indent=2) + "\n")
     page = output / "detailed_results.html"
     # The plain page comes first: should the richer one fail, there is still one beside the scores.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Truth:
         mu_range: Smallest and largest mu of the benchmark.
         confidence_level: Confidence level the intervals claim.
         settings: The settings as read, for provenance.
+        order: Where toys were presented in an order that says nothing about them, shape (n_sets * n_toys,):
+            which toy of `table` each one presented is. The predictions are then one list in that order.
     """
 
     mu: NDArray[np.float64]
@@ -44,6 +46,7 @@ class Truth:
     mu_range: tuple[float, float] = OFFICIAL_MU_RANGE
     confidence_level: float = ONE_SIGMA_CL
     settings: Mapping[str, Any] = field(default_factory=dict)
+    order: NDArray[np.intp] | None = None
 
     def table(self, n_toys: int) -> pd.DataFrame:
         """Truth of every toy: ``i_mu, i_toy, mu_true, nuisance_*``, in this order."""
@@ -61,7 +64,7 @@ def read_truth(reference: Path) -> Truth:
 
     Official keys: ``ground_truth_mus`` (one mu per set) and, where present, ``num_of_sets`` and
     ``num_pseudo_experiments``. Ours, optional: ``nuisances`` (name to a list of lists, one value per set and
-    toy), ``mu_range`` and ``confidence_level``.
+    toy), ``mu_range``, ``confidence_level`` and ``order`` (see `Truth`).
 
     Raises:
         StorageError: There is no readable settings file.
@@ -106,11 +109,30 @@ def _truth(settings: dict[str, Any], path: Path) -> Truth:
     level = settings.get("confidence_level", ONE_SIGMA_CL)
     if not isinstance(level, float) or not 0 < level < 1:
         raise InvalidDataError(f"{path}: confidence_level is {level!r}, not a number between 0 and 1")
-    return Truth(mu, n_toys, values, (float(low), float(high)), level, settings)
+    order = _order(settings, path, len(mu), n_toys)
+    return Truth(mu, n_toys, values, (float(low), float(high)), level, settings, order)
 
 
-def write_truth(results: Results, reference: Path) -> Path:
+def _order(
+    settings: Mapping[str, Any], path: Path, n_sets: int, n_toys: int | None
+) -> NDArray[np.intp] | None:
+    if "order" not in settings:
+        return None
+    order = _numbers(settings["order"], path, "order", n_dimensions=1)
+    if n_toys is None or sorted(order.tolist()) != list(range(n_sets * n_toys)):
+        raise InvalidDataError(
+            f"{path}: order must hold each number from 0 to num_of_sets * num_pseudo_experiments - 1 once"
+        )
+    return order.astype(np.intp)
+
+
+def write_truth(results: Results, reference: Path, *, order: Sequence[int] | None = None) -> Path:
     """Write the truth of some results as ``test_settings.json``, readable by the official scorer, too.
+
+    Args:
+        results: Results whose truth is written.
+        reference: The folder.
+        order: Order in which the toys are presented (see `Truth`), if not that of the sets.
 
     Raises:
         InvalidDataError: Sets differ in their number of toys.
@@ -131,6 +153,7 @@ def write_truth(results: Results, reference: Path) -> Path:
         },
         "mu_range": list(results.mu_range),
         "confidence_level": results.confidence_level,
+        **({} if order is None else {"order": [int(i) for i in order]}),
     }
     path = reference / SETTINGS[0]
     try:

@@ -84,6 +84,7 @@ def test_commands_stand_in_pipeline_order():
         "export",
         "report",
         "leaderboard",
+        "bundle",
         "compare",
         "list",
     ]

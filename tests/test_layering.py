@@ -22,6 +22,7 @@ ROWS = (
         "learning",
         "comparison",
         "reporting",
+        "codabench",
     ),
     ("registry", "scaffold"),
     ("api",),

@@ -345,6 +345,55 @@ def leaderboard(folder: Path, output: Path, title: str) -> None:
 
 
 @main.command()
+@click.argument("config", required=False)
+@click.option("--output", "-o", type=NEW, help="The bundle: a new folder, or a .zip to upload.")
+@click.option("--check", type=EXISTING, help="Only hold this bundle against the platform's rules.")
+@click.option("--image", default=None, help="Container image of the programs, as workers pull it.")
+@click.option("--title", default=None, help="Name of the competition.")
+@click.option("--start", type=click.DateTime(), default=None, help="When it starts, UTC; default now.")
+@click.option("--end", type=click.DateTime(), default=None, help="When it ends, UTC; default never.")
+@click.option(
+    "--time-limit",
+    type=click.IntRange(1),
+    default=600,
+    show_default=True,
+    help="Seconds for each of prediction and scoring; the platform's own queue allows 600.",
+)
+@threads_option
+def bundle(
+    config: str | None,
+    output: Path | None,
+    check: Path | None,
+    time_limit: int,
+    threads: int | None,
+    **given: Any,
+) -> None:
+    """Write a competition for Codabench, or check one: all that the platform would only find later.
+
+    The exit status is 1 if the platform would refuse the bundle or fail with it.
+    """
+    from fairuniverse import api
+    from fairuniverse.codabench import check_bundle
+
+    if bool(config) == bool(check) or bool(config) != bool(output):
+        raise click.UsageError("give either CONFIG and --output, or --check")
+    if check:
+        findings = check_bundle(check)
+    else:
+        assert config is not None
+        assert output is not None
+        given["image"] = given["image"] or api.IMAGE
+        findings = api.bundle(config, output, time_limit_s=time_limit, n_threads=threads, **given)
+        click.echo(f"wrote {output}")
+    for finding in findings:
+        click.echo(finding)
+    if any(finding.level == "error" for finding in findings):
+        sys.exit(1)
+    if check and not findings:
+        click.echo("nothing found")
+
+
+@main.command()
 @click.argument("simulated", type=EXISTING)
 @click.argument("reference", type=EXISTING)
 @click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")

@@ -5,12 +5,15 @@ from fairuniverse.api.checks import check_submission
 from fairuniverse.api.events import compare, shift_table, simulate
 from fairuniverse.api.gathering import write_table
 from fairuniverse.api.leaderboard import write_leaderboard
+from fairuniverse.api.platforms import IMAGE, bundle
 from fairuniverse.api.scores import export_official, official_scores, report, score_folders, score_runs
 from fairuniverse.api.submissions import init_submission, run
 from fairuniverse.api.toys import write_toys
 
 __all__ = [
+    "IMAGE",
     "Benchmark",
+    "bundle",
     "check_submission",
     "compare",
     "export_official",

@@ -52,7 +52,7 @@ def score_folders(predictions: Path, reference: Path | None, output: Path) -> Sc
     def read_run(folder: Path) -> Results:
         return public(read_results(folder))
 
-    return program.score_folders(predictions, reference, output, read_run=read_run, write_page=_write_page)
+    return program.score_folders(predictions, reference, output, read_run=read_run, write_page=write_page)
 
 
 def official_scores(results: Results) -> dict[str, float | None]:
@@ -167,10 +167,10 @@ def _write_card(card: ScoreCard, results: Results, folder: Path) -> None:
 
     with atomic_path(folder / "scores.json") as temporary:
         temporary.write_text(json.dumps(card.to_flat(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    _write_page(card, results, folder / "detailed_results.html")
+    write_page(card, results, folder / "detailed_results.html")
 
 
-def _write_page(card: ScoreCard, results: Results, path: Path) -> None:
+def write_page(card: ScoreCard, results: Results, path: Path, *, shows_truth: bool = True) -> None:
     """The page of one submission; without the report libraries, the plain table of the scores."""
     from fairuniverse.errors import MissingDependencyError
     from fairuniverse.reporting import write_report
@@ -178,6 +178,6 @@ def _write_page(card: ScoreCard, results: Results, path: Path) -> None:
 
     cards = {card.submission: tuple(card.scores.values())}
     try:
-        write_report(results, path, cards=cards, references=references(card))
+        write_report(results, path, cards=cards, references=references(card), shows_truth=shows_truth)
     except MissingDependencyError:
         path.write_text(plain_page(card), encoding="utf-8")

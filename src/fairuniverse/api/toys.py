@@ -49,7 +49,7 @@ def write_toys(
         raise InvalidDataError(f"{output} holds something else than these toys: choose a new folder")
     with atomic_path(output / "manifest.json") as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    write_truth(_unanswered(truths, benchmark.config), output / "reference")
+    write_truth(unanswered(truths, benchmark.config), output / "reference")
     with progress_bar(len(truths), "drawing pseudo-experiments", " toys") as advance:
         for truth in truths:
             path = output / "input" / f"toy_{truth.i_mu}_{truth.i_toy}.parquet"
@@ -59,7 +59,7 @@ def write_toys(
     return len(truths)
 
 
-def _unanswered(truths: Sequence[Truth], config: BenchmarkConfig) -> Results:
+def unanswered(truths: Sequence[Truth], config: BenchmarkConfig) -> Results:
     """Results without any answer: the truth in the form that the scores know."""
     import pandas as pd
 
