@@ -78,6 +78,7 @@ def test_commands_stand_in_pipeline_order():
         "simulate",
         "shift",
         "toys",
+        "check",
         "run",
         "score",
         "table",
