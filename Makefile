@@ -58,12 +58,13 @@ browser:
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; }; } || \
 		echo 'no Chromium, and it cannot be installed here: the tests of rendered pages will be skipped'
 
-# Strangers' code is kept in by bubblewrap; where it cannot be installed these tests skip and say so.
+# Strangers' code is kept in by bubblewrap or podman; where one cannot be installed its tests skip and say so.
 sandbox:
-	@command -v bwrap >/dev/null || { \
+	@{ command -v bwrap && command -v podman && command -v runc; } >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get -qq update && \
-		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends bubblewrap >/dev/null; }; } || \
-		echo 'no bubblewrap, and it cannot be installed here: the tests of the sandbox will be skipped'
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends bubblewrap podman runc \
+		>/dev/null; }; } || \
+		echo 'no bubblewrap or podman, and it cannot be installed here: the tests of this sandbox will be skipped'
 
 # Types are checked on the package as it is installed: a tree of links brings its folders together.
 lint: $(VENV)/.test-ready

@@ -7,11 +7,11 @@ Wall time suffers from whatever else the machine does; processor time (host and 
 
 import argparse
 import os
-import resource
 import statistics
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from fairuniverse.api import Benchmark
 from fairuniverse.config import LimitsConfig
 from fairuniverse.errors import IsolationError
 from fairuniverse.isolation.backends import BACKENDS, get_backend
+from fairuniverse.isolation.cgroup import Limits, join, make_group, remove
 from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.registry import find_submission, make_simulator
@@ -147,13 +148,20 @@ class QuickBenchmark:
         self.pseudo_experiments = PreDrawn(full.pseudo_experiments, n_toys)
 
 
-def cpu_s():
-    """Processor time of this process and of all that have ended below it."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+@contextmanager
+def processor_time():
+    """Counter of the processor time of this process and of every one it starts, dead or alive."""
+    group = make_group(f"fairuniverse-bench-{os.getpid()}", Limits(1 << 20, 1 << 15, os.cpu_count() or 1))
+    homes = [folder.parent for folder in group.joinable]
+    join(group.joinable)  # the workers' groups are made below ours
+    try:
+        yield lambda: group.cpu_s() or 0.0
+    finally:
+        join(homes)
+        remove(group.joinable)
 
 
-def whole_runs(backends, n_toys, rounds):
+def whole_runs(backends, n_toys, rounds, cpu_s):
     """Wall and processor time of `run quick counting`, round by round with each backend."""
     start, at = time.perf_counter(), cpu_s()
     benchmark = QuickBenchmark(n_toys)
@@ -190,7 +198,8 @@ def main():
     for backend in backends:
         hand_over(backend, options.repeats)
     if not options.skip_run:
-        whole_runs(backends, options.toys, options.rounds)
+        with processor_time() as cpu_s:
+            whole_runs(backends, options.toys, options.rounds, cpu_s)
 
 
 if __name__ == "__main__":

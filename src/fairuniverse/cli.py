@@ -28,11 +28,12 @@ official_option = click.option(
 )
 isolation_option = click.option(
     "--isolation",
-    type=click.Choice(["auto", "bubblewrap", "none"]),
+    metavar="[auto|bubblewrap|podman|podman:IMAGE|none]",
     default="auto",
     show_default=True,
-    help="bubblewrap: each submission in a sandbox without network and files; none: only for code you trust; "
-    "auto: bubblewrap, except for our own baselines where it does not work.",
+    help="bubblewrap: each submission in a sandbox without network and files; podman: the same in a "
+    "container, of this machine's Python or of an image; none: only for code you trust; auto: bubblewrap, "
+    "except for our own baselines where it does not work.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 

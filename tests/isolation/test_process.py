@@ -303,7 +303,7 @@ def test_clean_environment(start, tmp_path, monkeypatch):
 
 def test_unknown_backends_are_refused():
     """Nothing less safe takes the place of what was asked for."""
-    with pytest.raises(IsolationError, match="no isolation backend 'chroot'; there are: bubblewrap, none"):
+    with pytest.raises(IsolationError, match="'chroot'; there are: bubblewrap, podman, none"):
         get_backend("chroot")
 
 

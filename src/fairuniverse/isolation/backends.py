@@ -136,25 +136,30 @@ def spawn(
         raise IsolationError(f"the worker process could not be started: {error}") from error
 
 
-BACKENDS = ("bubblewrap", "none")
-"""Names of the backends."""
+BACKENDS = ("bubblewrap", "podman", "none")
+"""Names of the backends; ``podman:IMAGE`` names an image, too."""
 
 
 def get_backend(name: str, *, hidden: Sequence[Path] = ()) -> Backend:
     """Backend by name, checked to hold what it promises.
 
     Args:
-        name: One of `BACKENDS`.
+        name: One of `BACKENDS`, or ``podman:IMAGE``.
         hidden: Files and folders that submissions may not see, such as run folders and configurations.
 
     Raises:
         IsolationError: There is none of that name, or it does not work here; nothing less safe is used in
             its place.
     """
-    if name not in BACKENDS:
+    kind, _, image = name.partition(":")
+    if kind not in BACKENDS or (image and kind != "podman"):
         raise IsolationError(f"no isolation backend {name!r}; there are: {', '.join(BACKENDS)}")
-    if name == NoIsolation.name:
+    if kind == NoIsolation.name:
         return NoIsolation()
+    if kind == "podman":
+        from fairuniverse.isolation.podman import Podman
+
+        return Podman(image=image, hidden=hidden)
     from fairuniverse.isolation.bubblewrap import Bubblewrap
 
     return Bubblewrap(hidden=hidden)

@@ -45,8 +45,8 @@ _ROOT_FLAGS = (
     *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
     *("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"),
 )
-_SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
+SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 
 _SPARE_UIDS = range(61184, 65520)  # systemd's for short-lived services: nobody's files belong to them
 _next_uid = itertools.count(secrets.randbelow(len(_SPARE_UIDS)))
@@ -65,15 +65,19 @@ class Bubblewrap:
 
     name = "bubblewrap"
     is_isolated = True
+    remedy = (
+        "bubblewrap needs user name spaces, or root with CAP_SYS_ADMIN (an AppArmor profile or a container "
+        "may forbid them); if that cannot be changed, run only code that you trust, with --isolation none"
+    )
 
     def __init__(self, *, hidden: Sequence[Path] = ()) -> None:
         from fairuniverse.isolation.selfcheck import check_sandbox
 
-        self._program = _find_program("bwrap")
+        self._program = find_program("bwrap")
         self._is_root = os.geteuid() == 0
         self._filter = filter_program(platform.machine())
         self._installed = find_installed()
-        self._refuse_to_show(self._installed.folders, hidden)
+        self._installed.require_hidden(self._installed.folders, hidden)
         self._hidden = hidden
         check_sandbox(self)
 
@@ -97,7 +101,7 @@ class Bubblewrap:
         limits: Limits,
     ) -> Started:
         """Start a command in a sandbox of its own; see `Backend.start`."""
-        self._refuse_to_show(readable, self._hidden)
+        self._installed.require_hidden(readable, self._hidden)
         if self._is_root:
             let_everybody_read(folder / "submission")
         group = make_group(folder.name, limits)
@@ -140,40 +144,40 @@ class Bubblewrap:
             *(_become_somebody_else() if self._is_root else ()),
         ]
 
-    def _refuse_to_show(self, shown: Sequence[Path], hidden: Sequence[Path]) -> None:
-        for secret in (path.resolve() for path in hidden):
-            is_masked = any(is_below(secret, mask) for mask in self._installed.masks)
-            exposing = [path for path in shown if is_below(secret, path.resolve())]
-            if exposing and not is_masked:
-                raise IsolationError(
-                    f"{secret} lies in {exposing[0]}, which submissions must read to import packages: "
-                    "put it elsewhere"
-                )
 
+def find_program(name: str, remedy: str = REMEDY) -> str:
+    """Path of a program.
 
-def _find_program(name: str) -> str:
+    Raises:
+        IsolationError: It is not installed.
+    """
     found = shutil.which(name)
     if sys.platform != "linux" or found is None:
-        raise IsolationError(f"the program {name} is not here: {REMEDY}")
+        raise IsolationError(f"the program {name} is not here: {remedy}")
     return found
 
 
+def spare_uid() -> str:
+    """A user who owns nothing and runs nothing: another one each time, as far as they go."""
+    return str(_SPARE_UIDS[next(_next_uid) % len(_SPARE_UIDS)])
+
+
 def _become_somebody_else() -> tuple[str, ...]:
-    uid = str(_SPARE_UIDS[next(_next_uid) % len(_SPARE_UIDS)])
+    uid = spare_uid()
     return (
-        _find_program("setpriv"),
+        find_program("setpriv"),
         *("--reuid", uid, "--regid", uid, "--clear-groups", "--no-new-privs", "--"),
     )
 
 
 def _system_mounts() -> Iterator[str]:
     yield from ("--ro-bind", "/usr", "/usr", "--perms", "0755", "--dir", "/etc")
-    for path in (Path("/") / name for name in _SYSTEM_FOLDERS):
+    for path in (Path("/") / name for name in SYSTEM_FOLDERS):
         if path.is_symlink():
             yield from ("--symlink", str(path.readlink()), str(path))
         elif path.is_dir():
             yield from ("--ro-bind", str(path), str(path))
-    for file in _SYSTEM_FILES:
+    for file in SYSTEM_FILES:
         yield from ("--ro-bind-try", file, file)
 
 
@@ -191,7 +195,7 @@ def _read_only(installed: Installed, readable: Sequence[Path]) -> Iterator[str]:
 
 
 def let_everybody_read(folder: Path) -> None:
-    """Permissions of our own copy of a submission, for the spare user."""
+    """Set permissions of our own copy of a submission, for the spare user."""
     for base, _, names in os.walk(folder):
         Path(base).chmod(0o755)
         for name in names:

@@ -34,7 +34,7 @@ FIRST_FD = 3
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _OOM_FIRST = "1000"
-_AFTERWARDS_S = 20.0
+_FAREWELL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Task:
         folder: Private folder of the worker, removed at the end.
         groups: Folders of the control group that the child joins, removed at the end.
         fds: Descriptors that the child has as 3, 4, 5, ...; if empty, it inherits them as they are.
-        afterwards: Command to run when every process below has ended.
+        farewell: Command that ends the child in order; whatever it leaves is killed.
     """
 
     folder: str
     groups: Sequence[str] = ()
     fds: Sequence[int] = ()
-    afterwards: Sequence[str] = ()
+    farewell: Sequence[str] = ()
 
     def to_json(self) -> str:
         """As an argument of a command."""
@@ -105,9 +105,9 @@ def _guard(child: int, task: Task) -> NoReturn:
         code = _wait_for(child)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if task.farewell:
+            _run(task.farewell)
         kill_below(os.getpid(), reap=True)
-        if task.afterwards:
-            _run(task.afterwards)
         remove([Path(group) for group in task.groups])
         if folder.name.startswith(FOLDER_PREFIX):
             shutil.rmtree(folder, ignore_errors=True)
@@ -116,8 +116,7 @@ def _guard(child: int, task: Task) -> NoReturn:
 
 def _run(command: Sequence[str]) -> None:
     with suppress(OSError, subprocess.TimeoutExpired):
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_AFTERWARDS_S)
-    kill_below(os.getpid(), reap=True)
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_FAREWELL_S)
 
 
 def _leave(*_: object) -> NoReturn:

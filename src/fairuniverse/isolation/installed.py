@@ -46,6 +46,21 @@ class Installed:
     folders: tuple[Path, ...]
     masks: tuple[Path, ...]
 
+    def require_hidden(self, shown: Sequence[Path], hidden: Sequence[Path]) -> None:
+        """Refuse to show what lies beside something secret.
+
+        Raises:
+            IsolationError: Something hidden is in a folder that is shown, and not masked.
+        """
+        for secret in (path.resolve() for path in hidden):
+            is_masked = any(is_below(secret, mask) for mask in self.masks)
+            exposing = [path for path in shown if is_below(secret, path.resolve())]
+            if exposing and not is_masked:
+                raise IsolationError(
+                    f"{secret} lies in {exposing[0]}, which submissions must read to import packages: "
+                    "put it elsewhere"
+                )
+
 
 def find_installed() -> Installed:
     """What a worker's interpreter imports from, asked from such an interpreter.

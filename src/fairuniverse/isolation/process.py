@@ -43,7 +43,7 @@ _COMMAND = (sys.executable, "-P", "-m", "fairuniverse.isolation.worker")
 _WATCH_S = 0.1
 """How often the memory of the process tree is looked at, seconds."""
 
-_LAST_WORDS_S = 5.0
+_LAST_WORDS_S = 10.0
 """How long an ended process may take to be cleaned up, seconds."""
 
 _PROCESSES = 256

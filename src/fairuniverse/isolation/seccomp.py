@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fairuniverse.errors import IsolationError
 
@@ -118,6 +119,37 @@ def filter_program(machine: str) -> bytes:
     only_unix = [_step(_JUMP_EQUAL, _AF_UNIX, yes=1), _refuse(errno.EAFNOSUPPORT)]
     program += _inspect("socket", known, 0, only_unix)
     return b"".join([*program, _step(_RETURN, _ALLOW)])
+
+
+def container_profile(machine: str) -> dict[str, Any]:
+    """The same rules in the form that container programs read.
+
+    Raises:
+        IsolationError: As for `filter_program`.
+    """
+    filter_program(machine)
+    rules = [_rule([*_REFUSED], errno.EPERM), _rule([*_ABSENT], errno.ENOSYS)]
+    for flag in (1 << bit for bit in range(32) if _NEW_NAMESPACES >> bit & 1):
+        rules.append(_rule(["clone"], errno.EPERM, 0, "SCMP_CMP_MASKED_EQ", flag, flag))
+    rules += [_rule(["ioctl"], errno.EPERM, 1, "SCMP_CMP_EQ", request) for request in _TERMINAL_INPUT]
+    rules.append(_rule(["socket"], errno.EAFNOSUPPORT, 0, "SCMP_CMP_NE", _AF_UNIX))
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": [f"SCMP_ARCH_{machine.upper()}"],
+        "syscalls": rules,
+    }
+
+
+def _rule(
+    names: Sequence[str], code: int, argument: int = 0, comparison: str = "", value: int = 0, second: int = 0
+) -> dict[str, Any]:
+    test = {"index": argument, "value": value, "valueTwo": second, "op": comparison}
+    return {
+        "names": names,
+        "action": "SCMP_ACT_ERRNO",
+        "errnoRet": code,
+        "args": [test] if comparison else [],
+    }
 
 
 def _inspect(name: str, machine: _Machine, argument: int, judge: list[bytes]) -> list[bytes]:

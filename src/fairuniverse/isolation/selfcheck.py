@@ -10,6 +10,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 from fairuniverse.errors import IsolationError
 from fairuniverse.isolation.backends import Backend, clean_environment
@@ -19,13 +20,19 @@ from fairuniverse.isolation.probe import probes
 
 _TIMEOUT_S = 60.0
 _LIMITS = Limits(memory_mib=512, n_processes=64, n_cores=1)
-_REMEDY = (
-    "bubblewrap needs user name spaces, or root with CAP_SYS_ADMIN (an AppArmor profile or a container may "
-    "forbid them); if that cannot be changed, run only code that you trust, with --isolation none"
-)
 
 
-def check_sandbox(backend: Backend) -> None:
+class Sandbox(Backend, Protocol):
+    """A backend that promises isolation.
+
+    Attributes:
+        remedy: What to do where it does not work.
+    """
+
+    remedy: str
+
+
+def check_sandbox(backend: Sandbox) -> None:
     """Run the hostile probes in a sandbox against victims set up for them.
 
     Raises:
@@ -39,7 +46,9 @@ def check_sandbox(backend: Backend) -> None:
     expected = set(probes(*[""] * 5))
     holes = sorted(name for name in expected if report.get(name) is not False)
     if holes:
-        raise IsolationError(f"the sandbox does not hold: inside, {'; '.join(holes)} is possible. {_REMEDY}")
+        raise IsolationError(
+            f"the sandbox does not hold: inside, {'; '.join(holes)} is possible. {backend.remedy}"
+        )
 
 
 def _victims(stack: ExitStack) -> tuple[Path, int, int, str, subprocess.Popen[bytes]]:
@@ -61,7 +70,7 @@ def _victims(stack: ExitStack) -> tuple[Path, int, int, str, subprocess.Popen[by
     return truth, tcp.getsockname()[1], udp.getsockname()[1], name, process
 
 
-def _run(backend: Backend, arguments: list[str]) -> dict[str, object]:
+def _run(backend: Sandbox, arguments: list[str]) -> dict[str, object]:
     """What the probes report from inside."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX)))
@@ -84,10 +93,10 @@ def _run(backend: Backend, arguments: list[str]) -> dict[str, object]:
             process.wait()
         folder.mkdir(exist_ok=True)  # the guard has removed it
         output.seek(0)
-        return _read(output.read(1 << 16))
+        return _read(output.read(1 << 16), backend.remedy)
 
 
-def _read(printed: bytes) -> dict[str, object]:
+def _read(printed: bytes, remedy: str) -> dict[str, object]:
     try:
         report = json.loads(printed)
         if isinstance(report, dict):
@@ -95,4 +104,4 @@ def _read(printed: bytes) -> dict[str, object]:
     except ValueError:
         pass
     said = " ".join(printed.decode("utf-8", "replace").split())[-300:] or "nothing"
-    raise IsolationError(f"the sandbox does not start (it says: {said}). {_REMEDY}")
+    raise IsolationError(f"the sandbox does not start (it says: {said}). {remedy}")

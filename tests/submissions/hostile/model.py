@@ -6,8 +6,13 @@ import json
 import os
 import signal
 import socket
+import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
+
+import numpy as np
 
 import fairuniverse
 
@@ -33,6 +38,34 @@ def find_seeds():
 def find_the_host():
     words = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline")]
     return next((w for w in words if b"pytest" in w), None) or _blocked("no process of the host")
+
+
+def read_the_memory_of_parents():
+    """Also of a parent that hides: its memory, environment, descriptors and working folder."""
+    found = []
+    for pid in {1, os.getppid()} - {os.getpid()}:
+        for name in ("mem", "environ", "maps", "fd", "cwd", "root", "syscall"):
+            try:
+                path = Path(f"/proc/{pid}/{name}")
+                content = os.readlink(path) if name in ("cwd", "root") else None
+                content = content or (list(path.iterdir()) if name == "fd" else path.read_bytes())
+                found += [content] if TARGET["run"] in repr(content) else []
+            except OSError:
+                pass
+    return found or _blocked("no memory of another")
+
+
+def find_the_run_in_tables():
+    """Mount tables, control groups, environment and arguments of every process that is seen."""
+    words = []
+    for path in Path("/proc").glob("[0-9]*"):
+        for name in ("mountinfo", "mounts", "cgroup", "cmdline", "environ"):
+            try:
+                words.append((path / name).read_bytes())
+            except OSError:
+                pass
+    traces = [w for w in words if TARGET["run"].encode() in w or b"truth" in w]
+    return traces or _blocked("no trace of the run")
 
 
 def connect():
@@ -111,36 +144,89 @@ def fork_bomb():
             os.waitpid(pid, 0)
 
 
+def leave_daemon():
+    code = "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  time.sleep(600)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    _blocked("left a daemon")
+
+
+def allocate_in_children():
+    for _ in range(5):
+        if os.fork() == 0:
+            hog = np.ones(50 << 20)  # 400 MiB, a permitted amount for one process
+            time.sleep(60)
+            os._exit(int(hog[0]))
+    time.sleep(60)
+
+
+def print_gigabytes():
+    while True:
+        sys.stdout.write("x" * (1 << 20))
+
+
+def forge_a_reply():
+    content = b'{"id": 1, "mu_hat": 1.0, "lower": 0.9, "upper": 1.1}'
+    for fd in range(3, 64):
+        try:
+            host = socket.socket(fileno=os.dup(fd))
+        except OSError:
+            continue
+        host.sendall(struct.pack(">I", len(content)) + content)
+        time.sleep(60)
+
+
+def loop():
+    while True:
+        pass
+
+
+def meet():
+    """Names that two submissions could share if anything was common to them."""
+    global _MET
+    _MET = [socket.socket(socket.AF_UNIX)]
+    _MET[0].bind("\0fairuniverse-test-meeting")
+    for folder in ("/tmp", "/dev/shm"):
+        _MET.append(open(f"{folder}/meeting", "x"))
+    if len(list(Path("/proc").glob("[0-9]*"))) > 4:
+        _blocked("processes of others")
+
+
 def patch_the_worker():
     from fairuniverse.isolation import hosted
 
     hosted.HostedModel.handle = lambda self, request: {"mu_hat": "1.0", "lower": None, "upper": [1]}
 
 
-DEEDS = {
-    deed.__name__: deed
-    for deed in (
-        read_truth,
-        follow_a_link_to_the_truth,
-        find_seeds,
-        find_the_host,
-        connect,
-        send_a_packet,
-        kill_the_host,
-        kill_the_guard,
-        trace,
-        become_root,
-        change_the_submission,
-        forge_results,
-        change_the_package,
-        fill_the_disk,
-        fill_shared_memory,
-        hide_memory,
-        shrink_the_toy,
-        fork_bomb,
-        patch_the_worker,
-    )
-}
+DEEDS = (
+    read_truth,
+    follow_a_link_to_the_truth,
+    find_seeds,
+    find_the_host,
+    read_the_memory_of_parents,
+    find_the_run_in_tables,
+    connect,
+    send_a_packet,
+    kill_the_host,
+    kill_the_guard,
+    trace,
+    become_root,
+    change_the_submission,
+    forge_results,
+    change_the_package,
+    fill_the_disk,
+    fill_shared_memory,
+    hide_memory,
+    shrink_the_toy,
+    fork_bomb,
+    leave_daemon,
+    allocate_in_children,
+    print_gigabytes,
+    forge_a_reply,
+    loop,
+    patch_the_worker,
+    meet,
+)
+"""In the order of tests/isolation/hostility.py."""
 
 
 def _fill(folder):
@@ -167,4 +253,4 @@ class Model:
         pass
 
     def predict(self, test):
-        return {"mu_hat": 1.0, "lower": 0.0, "upper": [*DEEDS.values()][int(test["x"].iloc[0])]() or 2.0}
+        return {"mu_hat": 1.0, "lower": 0.0, "upper": DEEDS[int(test["x"].iloc[0])]() or 2.0}
