@@ -165,7 +165,7 @@ class _Tester:
 
 def _ask(worker: Worker, toys: Sequence[Events], order: Sequence[int]) -> list[Asked]:
     """Ask about toys until the process dies."""
-    asked = []
+    asked: list[Asked] = []
     table = SharedTable()
     try:
         for i in order:

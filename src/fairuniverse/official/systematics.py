@@ -127,7 +127,7 @@ def _events(table: pd.DataFrame) -> Events:
     return Events(schema, features)
 
 
-def _noise(seed: int, n_events: int) -> NDArray[np.float64]:
+def _noise(seed: Any, n_events: int) -> NDArray[np.float64]:
     """Unit noise of both components, the numbers that the public package draws from a seed."""
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise InvalidDataError(
@@ -147,7 +147,8 @@ def _joined(data_set: Any) -> pd.DataFrame:
         found = ", ".join(data_set) if isinstance(data_set, Mapping) else type(data_set).__name__
         raise InvalidDataError(f"data_set must be a table, or a dict with data and weights; found {found}")
     columns = {k: np.asarray(v) for k, v in data_set.items() if k not in ("data", "settings")}
-    return data_set["data"].reset_index(drop=True).assign(**columns)
+    table: pd.DataFrame = data_set["data"].reset_index(drop=True).assign(**columns)
+    return table
 
 
 def _like(table: pd.DataFrame, shifted: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
@@ -216,12 +217,19 @@ def get_bootstrapped_dataset(
         bkg_scale: Factor on the yield of every background.
         poisson: Whether numbers of events fluctuate; otherwise weights are cut to whole numbers.
     """
+    scales = {"ttbar_scale": ttbar_scale, "diboson_scale": diboson_scale, "bkg_scale": bkg_scale}
+    given = {k: v for k, v in scales.items() if v is not None}
+    return _bootstrapped(test_set, mu, seed, given, poisson=poisson)
+
+
+def _bootstrapped(
+    test_set: Mapping[str, pd.DataFrame], mu: float, seed: int, scales: Mapping[str, float], *, poisson: bool
+) -> pd.DataFrame:
     import pandas as pd
 
     training = attached_training_set()
-    scales = {"ttbar_scale": ttbar_scale, "diboson_scale": diboson_scale, "bkg_scale": bkg_scale}
     nuisances = training.simulator.nuisances
-    values = complete(nuisances, {k: v for k, v in scales.items() if v is not None})
+    values = complete(nuisances, scales)
     signals = {p.name for p in training.processes if p.is_signal}
     drawn = []
     for process, events in test_set.items():
@@ -266,6 +274,6 @@ def generate_pseudo_exp_data(
     for p in attached_training_set().simulator.nuisances:
         if floating.get(p.name):
             drawn[p.kind][p.name] = p.draw(rng=generator(seed, f"official nuisance:{p.name}"))
-    toy = get_bootstrapped_dataset(data, set_mu, seed, **drawn["normalisation"])
+    toy = _bootstrapped(data, set_mu, seed, drawn["normalisation"], poisson=True)
     noise_seed = int(generator(seed, "official soft MET").integers(1 << 32))
     return get_systematics_dataset(toy, **drawn["shape"], seed=noise_seed)
