@@ -10,6 +10,7 @@
 #define N_RECORD 32
 #define TAU_AXIS 0.2f /* largest distance of the jet from the tau in it */
 #define CONE 0.6f /* radius of jets */
+#define BARREL 1.7f /* end of the barrel calorimeter in |eta| */
 
 typedef struct {
     float pt, raw, eta, phi; /* pt is calibrated */
@@ -96,7 +97,7 @@ static inline void add_jet(Event *ev, float pt, float raw, float eta, float phi)
         ev->jets[ev->n_jets++] = (Jet){pt, raw, eta, phi};
 }
 
-static inline int eta_region(float eta) { return abs_f(eta) < 1.7f ? 0 : abs_f(eta) < 3.2f ? 1 : 2; }
+static inline int eta_region(float eta) { return abs_f(eta) < BARREL ? 0 : abs_f(eta) < 3.2f ? 1 : 2; }
 
 /* Combine partons closer than the cone, then measure each: returns the sum of generated and of measured jets. */
 static void measure_partons(Rng *rng, Event *ev, Pair *generated, Pair *measured) {
@@ -125,6 +126,21 @@ static void measure_partons(Rng *rng, Event *ev, Pair *generated, Pair *measured
         measured->y += raw * sine;
         if (raw > RECORD_THRESHOLD) add_jet(ev, calibrated(raw, h), raw, h, f);
     }
+}
+
+/* Jets closer than the cone are one jet, whose axis may reach others. */
+static void merge_jets(Event *ev) {
+    for (int i = 0; i < ev->n_jets; i++)
+        for (int j = 0; j < i; j++) {
+            Jet a = ev->jets[i], b = ev->jets[j];
+            if (delta_r2(a.eta, a.phi, b.eta, b.phi) > CONE * CONE) continue;
+            Vec sum = add(from_pt_eta_phi(a.raw, a.eta, a.phi), from_pt_eta_phi(b.raw, b.eta, b.phi));
+            float raw = pt(sum), h = eta(sum);
+            ev->jets[j] = (Jet){calibrated(raw, h), raw, h, phi(sum)};
+            ev->jets[i] = ev->jets[--ev->n_jets];
+            i = 0; /* from the start */
+            break;
+        }
 }
 
 /* No tau and no hard parton around the lepton. */

@@ -49,10 +49,20 @@ static void emit_leading(Rng *rng, Event *ev, float width, Pair *balance) {
     emit(ev, p, h, atan2_f(by, bx) + deflection(rng, b), balance);
 }
 
+static inline float draw_softer_eta(Rng *rng, float y, float width) {
+    float h;
+    do {
+        h = SOFTER_FOLLOW * y + uniform_in(rng, -width, width);
+        h += SOFTER_EDGE * normal(rng);
+    } while (abs_f(h) > 4.8f || (abs_f(h) < BARREL && chance(rng, BARREL_LOSS)));
+    return h;
+}
+
 static void emit_softer(Rng *rng, Event *ev, float excess, float width, Pair *balance) {
-    float h = draw_jet_eta(rng, ev->system_y, width);
-    float f = chance(rng, .5f) ? PI + 1.2f * normal(rng) : 2 * PI * uniform(rng);
-    emit(ev, threshold_at(h) + exponential(rng, excess), h, f, balance);
+    float mean = chance(rng, AT(SOFT_SHARE, ev->system_pt)) ? SOFT_EXCESS : excess, p = exponential(rng, mean);
+    float h = draw_softer_eta(rng, ev->system_y, max_f(width - SOFTER_SHRINK * log_f(1 + p / threshold_at(0)), 0));
+    float f = chance(rng, ALONG_RECOIL) ? PI + ALONG_SPREAD * normal(rng) : 2 * PI * uniform(rng);
+    emit(ev, threshold_at(h) + p, h, f, balance);
 }
 
 /* Jets just below threshold: they can enter under a jet energy shift, and are part of the soft recoil. */
@@ -94,6 +104,7 @@ static void recoil(Rng *rng, Event *ev, const Radiation *radiation) {
     ev->recoil.x = raw.x + measured.x - c * (ev->system_pt + jets.x - partons.x + generated.x) + noise * normal(rng);
     ev->recoil.y = raw.y + measured.y - c * (jets.y - partons.y + generated.y) + noise * normal(rng);
     emit_below_threshold(rng, ev, radiation, n + extra);
+    merge_jets(ev);
 }
 
 #endif

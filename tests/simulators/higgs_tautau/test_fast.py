@@ -1,6 +1,7 @@
 """The fast generator: streams, tau decays, balance, selection."""
 
 import contextlib
+import itertools
 
 import numpy as np
 import pytest
@@ -174,6 +175,13 @@ class TestSelection:
         assert distance[1] > 0.599
         calibrated = np.sqrt(pt**2 + (3 - 0.2 * np.abs(eta)) ** 2 * pt)
         assert (np.diff(calibrated, axis=0) < 1e-3).all()
+
+    def test_jets_are_apart(self, records, process):
+        """Two jets are never closer than the radius of a jet: they would be one."""
+        pt, eta, phi = jets_of(records[process])
+        for i, j in itertools.combinations(range(len(pt)), 2):
+            both = (pt[i] > 0) & (pt[j] > 0)
+            assert np.hypot(eta[i] - eta[j], delta_phi(phi[i], phi[j]))[both].min(initial=9) > 0.599
 
     def test_values(self, records, process):
         """All values are finite, all azimuths in [-pi, pi]."""

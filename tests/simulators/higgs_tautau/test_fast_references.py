@@ -1,8 +1,9 @@
 """The fast simulation against a full chain and against the public sample, process by process.
 
-A distance may be as large as the agreed limit, or, where the reference is too small for that, as what equal
-samples exceed once in 20 tables of 28 features (5 % false alarms per process and reference). Seeds are fixed.
-The simulation was tuned to both references, so this guards its agreement, it does not prove it anew.
+A distance may be as large as the agreed limit, or, where the reference is too small for that, as its floor:
+what a perfect simulation stays below for 95 % of such references. The simulation was tuned to both
+references, so this guards its agreement, it does not prove it anew. With a fixed seed the answer is always
+the same, and samples are so large that another seed moves a distance by no more than about 0.005.
 """
 
 import numpy as np
@@ -23,13 +24,12 @@ TIGHT = {  # limits for H and Z; 0.10 for the others, 0.12 for everything in top
 }
 BOSONS = PROCESS_NAMES[:2]
 MAX_AUC = 0.62
-CORRECTED = np.sqrt(-0.5 * np.log(0.05 / 28 / 2)) / 1.358  # quantile 1 - 0.05/28 over the 95 % quantile
 
 
 def limit(distance):
     """Largest distance allowed."""
     target = TIGHT.get(distance.feature, 0.10) if distance.process in BOSONS else 0.12
-    return max(target, CORRECTED * distance.ks_floor)
+    return max(target, distance.ks_floor)
 
 
 def too_far(comparison):
@@ -38,14 +38,13 @@ def too_far(comparison):
 
 
 def fractions_off(comparison):
-    """Jet fractions (0, 1, 2+ jets) that differ by more than allowed, or than 2.8 sigma (0.5 %) allow."""
-    off = {}
-    for f in comparison.fractions:
-        if f.feature == "PRI_n_jets" and f.count < 2:  # the third follows from these
-            allowed = max(0.03 if f.process in BOSONS else 0.06, 2.8 * f.error)
-            if abs(f.fraction_sim - f.fraction_ref) > allowed:
-                off[f.process, f.count] = (f.fraction_sim, f.fraction_ref)
-    return off
+    """Fractions of events with 0, 1, 2, 3 or more jets that differ by more than allowed."""
+    return {
+        (f.process, f.count): (f.fraction_sim, f.fraction_ref)
+        for f in comparison.fractions
+        if f.feature == "PRI_n_jets"
+        and abs(f.fraction_sim - f.fraction_ref) > (0.03 if f.process in BOSONS else 0.06)
+    }
 
 
 def separable(comparison):
@@ -55,8 +54,8 @@ def separable(comparison):
 
 @pytest.fixture(scope="module")
 def generated():
-    """Twenty thousand events of each process."""
-    return HiggsTauTau().generate(dict.fromkeys(PROCESS_NAMES, 20_000), seed=2026, n_threads=2)
+    """A hundred thousand events of each process."""
+    return HiggsTauTau().generate(dict.fromkeys(PROCESS_NAMES, 100_000), seed=2026, n_threads=2)
 
 
 @pytest.fixture(scope="module")
