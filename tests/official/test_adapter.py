@@ -81,7 +81,7 @@ def test_ours_are_not_taken_for_theirs():
 
 
 def test_answers_under_our_names(tmp_path):
-    """p16 and p84 are the ends, delta_mu_hat is kept where it is stated, and the host's events stay as they are."""
+    """p16 and p84 are the ends, delta_mu_hat is kept if stated, the host's events are not changed."""
     model = OfficialModel(ByName, tmp_path)
     model.fit(None)
     assert model.predict(TEST) == {"mu_hat": 1.0, "lower": 0.8, "upper": 1.2, "delta_mu_hat": 0.4}
