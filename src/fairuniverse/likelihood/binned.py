@@ -94,21 +94,34 @@ class BinnedModel:
         return tuple((i, self.factor(p)) for i, p in numbered if p.kind == "normalisation")
 
     @cached_property
+    def _scale_index(self) -> NDArray[np.intp]:
+        """Positions of mu and of the normalisations among the parameters."""
+        return np.array([0, *(i for i, _ in self._factors)], dtype=np.intp)
+
+    @cached_property
     def _scales(self) -> NDArray[np.bool_]:
-        """Which parameter multiplies which process, shape (n_parameters, n_processes)."""
+        """Which of them multiplies which process, shape (n_scales, n_processes)."""
         names = [process.name for process in self.templates.processes]
-        normalised = [
-            np.isin(names, p.processes if p.kind == "normalisation" else ()) for p in self.nuisances
-        ]
-        return np.array([self.templates.is_signal, *normalised])
+        scaled = [self.nuisances[i - 1].processes for i, _ in self._factors]
+        return np.array([self.templates.is_signal, *(np.isin(names, of) for of in scaled)])
+
+    @cached_property
+    def _is_own(self) -> NDArray[np.bool_]:
+        return np.eye(len(self._scale_index), dtype=bool)[:, :, None]
 
     def _factor_terms(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Each parameter's factor on each process, and its slope, shapes (n_parameters, n_processes)."""
-        values, slopes = np.ones((2, len(x)))
-        values[0] = x[0]
-        for i, factor in self._factors:
-            values[i], slopes[i] = factor.at(float(x[i]))
+        """Each scale's factor on each process, and its slope, shapes (n_scales, n_processes)."""
+        pairs = [(float(x[0]), 1.0), *(factor.at(float(x[i])) for i, factor in self._factors)]
+        values, slopes = np.array(pairs).T
         return np.where(self._scales, values[:, None], 1.0), self._scales * slopes[:, None]
+
+    def _factors_and_slopes(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor on each process, shape (n_processes,), and its derivatives, (n_parameters, n_processes)."""
+        terms, own = self._factor_terms(x)
+        slopes = np.zeros((len(x), terms.shape[1]))
+        # Row i of the cube is the product with factor i replaced by its derivative.
+        slopes[self._scale_index] = np.where(self._is_own, own, terms).prod(axis=1)
+        return terms.prod(axis=0), slopes
 
     def expected(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected events at x = (mu, alpha), shape (n_bins,)."""
@@ -121,31 +134,27 @@ class BinnedModel:
         self, x: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Expected events, shape (n_bins,), and their derivatives in x, shape (n_parameters, n_bins)."""
-        terms, slopes = self._factor_terms(x)
-        factors = terms.prod(axis=0)
-        # Row i of the cube is the product with factor i replaced by its derivative.
-        cube = np.where(np.eye(len(x), dtype=bool)[:, :, None], slopes, terms)
+        factors, slopes = self._factors_and_slopes(x)
         yields = self.templates.yields
         if self.morphing is None:
-            return factors @ yields, cube.prod(axis=1) @ yields
+            return factors @ yields, slopes @ yields
         ratio, gradient = self.morphing.ratio_and_gradient(x[self._shape_index])
-        jacobian = cube.prod(axis=1) @ (yields * ratio)
-        jacobian[self._shape_index] = (factors[:, None] * yields * gradient).sum(axis=1)
+        jacobian = slopes @ (yields * ratio)
+        jacobian[self._shape_index] = np.einsum("pb,jpb->jb", factors[:, None] * yields, gradient)
         return factors @ (yields * ratio), jacobian
 
     def process_yields_and_jacobian(
         self, x: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Expected events of each process, (n_processes, n_bins), and (n_parameters, n_processes, n_bins)."""
-        terms, slopes = self._factor_terms(x)
-        cube = np.where(np.eye(len(x), dtype=bool)[:, :, None], slopes, terms)
-        yields, factors = self.templates.yields, terms.prod(axis=0)[:, None]
+        factors, slopes = self._factors_and_slopes(x)
+        yields = self.templates.yields
         if self.morphing is None:
-            return factors * yields, cube.prod(axis=1)[:, :, None] * yields
+            return factors[:, None] * yields, slopes[:, :, None] * yields
         ratio, gradient = self.morphing.ratio_and_gradient(x[self._shape_index])
-        jacobian = cube.prod(axis=1)[:, :, None] * (yields * ratio)
-        jacobian[self._shape_index] = factors * yields * gradient
-        return factors * yields * ratio, jacobian
+        jacobian = slopes[:, :, None] * (yields * ratio)
+        jacobian[self._shape_index] = factors[:, None] * yields * gradient
+        return factors[:, None] * yields * ratio, jacobian
 
     def fisher_information(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected information on x, constraints and template uncertainty included, shape (n, n)."""
@@ -227,6 +236,10 @@ class BinnedLikelihood:
     def parameters(self) -> tuple[Parameter, ...]:
         """Fit parameters: mu, then the pulls."""
         return centred(self.model.parameters, self.auxiliaries)
+
+    def information(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Fisher information at x = (mu, alpha), shape (n_parameters, n_parameters)."""
+        return self.model.fisher_information(x)
 
     def with_known_templates(self, x: NDArray[np.float64]) -> BinnedLikelihood:
         """The same data where the template factors are known to be the best ones at x."""

@@ -86,12 +86,12 @@ def impacts(likelihood: Likelihood, name: str = "mu") -> Impacts:
 def _impact(likelihood: Likelihood, best: FitResult, p: Parameter, name: str) -> Impact:
     value = best[p.name]
     below, above = _uncertainty(likelihood, best, p.name)
-    postfit = tuple(_shift(likelihood, best, p, name, value + d) for d in (-below, above))
+    postfit = _shifts(likelihood, best, p, name, (value - below, value + above))
     if p.prior is None:
         unknown = (np.nan, np.nan)
         return Impact(p.name, np.nan, unknown, postfit, unknown)
     centre, sigma = p.prior
-    prefit = tuple(_shift(likelihood, best, p, name, value + d) for d in (-sigma, sigma))
+    prefit = _shifts(likelihood, best, p, name, (value - sigma, value + sigma))
     return Impact(p.name, (value - centre) / sigma, (below / sigma, above / sigma), postfit, prefit)
 
 
@@ -102,6 +102,13 @@ def _uncertainty(likelihood: Likelihood, best: FitResult, name: str) -> tuple[fl
         return error, error
     answer = profile_interval(likelihood, name, start=best.values)
     return best[name] - answer.lower, answer.upper - best[name]
+
+
+def _shifts(
+    likelihood: Likelihood, best: FitResult, p: Parameter, name: str, values: tuple[float, float]
+) -> tuple[float, float]:
+    low, high = (_shift(likelihood, best, p, name, value) for value in values)
+    return low, high
 
 
 def _shift(likelihood: Likelihood, best: FitResult, p: Parameter, name: str, value: float) -> float:
@@ -117,7 +124,8 @@ def _start(likelihood: Likelihood, best: FitResult, name: str, value: float) -> 
     i = best.names.index(name)
     column, variance = best.covariance[:, i], best.covariance[i, i]
     moved = best.values + (column / variance if variance else 0.0) * (value - best.values[i])
-    return np.clip(moved, *np.array([p.bounds for p in likelihood.parameters]).T)
+    low, high = np.array([p.bounds for p in likelihood.parameters]).T
+    return np.asarray(np.clip(moved, low, high))
 
 
 STATISTICAL = "statistical"

@@ -151,12 +151,13 @@ class _Reader:
 
     def model(self) -> BinnedModel:
         """The model of all channels, and of the auxiliary bins."""
-        names, is_signal = list(self.samples), self.signal.any(axis=1).tolist()
+        names, is_signal = list(self.samples), [bool(row.any()) for row in self.signal]
         yields, variances = self._widened(self.yields), self._widened(self._variances())
         if self.auxiliary:
-            names, is_signal = [*names, AUXILIARY], [*is_signal, False]
+            names.append(AUXILIARY)
+            is_signal.append(False)
             yields[-1, self.nominal.shape[1] :] = list(self.auxiliary.values())
-        expected = yields.sum(axis=1).tolist()
+        expected = [float(row.sum()) for row in yields]
         processes = tuple(map(Process, names, expected, is_signal))
         nuisances = tuple(self.parameters.values())
         morphing = ProductMorphing(nuisances, tuple(self._parts())) if nuisances else None
@@ -237,8 +238,9 @@ class _Reader:
     def _share_errors(self, bins: slice) -> None:
         """Make factors of those Monte Carlo errors that are not of a channel's whole expectation."""
         errors, nominal = self.errors[:, bins], self.nominal[:, bins]
-        rows = errors.any(axis=1)
-        if not rows.any() or rows[nominal.any(axis=1)].all():
+        rows = np.asarray(errors.any(axis=1))
+        expects = np.asarray(nominal.any(axis=1))
+        if not rows.any() or rows[expects].all():
             return
         relative = _relative(errors, nominal[rows])
         for i in np.flatnonzero(relative).tolist():
@@ -251,7 +253,8 @@ class _Reader:
         squares = self.errors**2
         total = (_relative(self.errors, self.nominal) * self.yields.sum(axis=0)) ** 2
         sums = squares.sum(axis=0)
-        return squares * np.divide(total, sums, out=np.zeros_like(total), where=sums > 0)
+        shares: NDArray[np.float64] = np.divide(total, sums, out=np.zeros_like(total), where=sums > 0)
+        return squares * shares
 
     def _parts(self) -> Iterator[Morphing]:
         """The morphings of the three kinds of modifiers, over all bins."""
@@ -342,4 +345,5 @@ def _relative(errors: NDArray[np.float64], nominal: NDArray[np.float64]) -> NDAr
     """Errors of samples in quadrature over the sum of nominal yields, 0 where nothing is expected."""
     total = nominal.sum(axis=0)
     error = np.sqrt((errors**2).sum(axis=0))
-    return np.divide(error, total, out=np.zeros_like(error), where=total > 0)
+    relative: NDArray[np.float64] = np.divide(error, total, out=np.zeros_like(error), where=total > 0)
+    return relative

@@ -29,7 +29,7 @@ class Axis:
     parameter: NuisanceParameter
     power: int = 1
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """Change of theta that counts as one unit."""
         prior = self.parameter.prior

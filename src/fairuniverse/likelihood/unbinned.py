@@ -18,7 +18,7 @@ from parametric ones (arXiv:2505.05544, sections 3 and 4; Barlow, Nucl. Instrum.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -76,8 +76,9 @@ class UnbinnedModel:
         control: Further regions in which events are only counted, in the same nuisances.
 
     Notes:
-        A learned S_p is not exactly normalised. What it adds to the total yield biases the nuisances: take
-        R_p from simulated yields, and divide S_p by its mean over nominal events of the process.
+        A learned S_p is not exactly normalised, and what it adds to the density of all events at once pulls
+        the nuisances hard: fit a polynomial in the same monomials to the logarithm of its mean over nominal
+        events of the process, and subtract its coefficients from the events'.
     """
 
     regions: BinnedModel
@@ -222,7 +223,6 @@ class UnbinnedLikelihood:
     parts: tuple[EventTerms, ...]
     auxiliaries: NDArray[np.float64]
     control: BinnedLikelihood | None = None
-    _last: dict[bytes, tuple[float, NDArray[np.float64]]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -234,16 +234,19 @@ class UnbinnedLikelihood:
 
     def twice_nll(self, x: NDArray[np.float64]) -> float:
         """Twice the negative log-likelihood at x = (mu, alpha), zero at the nominal point."""
-        return self._at(x)[0] - self._offset
+        return self._absolute(x) - self._offset
 
     def gradient(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivatives of `twice_nll`, shape (n_parameters,)."""
-        return self._at(x)[1]
+        x = np.asarray(x, dtype=np.float64)
+        constraints = 2 * self.model.regions.constrained * (x - self.auxiliaries)
+        total = constraints if self.control is None else self.control.gradient(x)
+        return sum((point.gradient(part) for point, part in self._points(x)), total)
 
     def information(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Estimate of the Fisher information at x from the scores of the events, shape (n, n)."""
         total = np.diag(self.model.regions.constrained)
-        for part, point in zip(self.parts, self.model.points(x), strict=True):
+        for point, part in self._points(x):
             for ratios, shifts, weights in _chunks(part):
                 scores = point.scores(ratios, shifts)
                 total = total + (scores * weights) @ scores.T
@@ -255,7 +258,7 @@ class UnbinnedLikelihood:
     def expected_weights(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         """Weights that turn samples of the reference densities into the expectation at x, per region."""
         answer = []
-        for part, point in zip(self.parts, self.model.points(x), strict=True):
+        for point, part in self._points(x):
             pieces = [w * point.intensity(point.densities(r, s)) for r, s, w in _chunks(part)]
             total = part.n_events if part.weights is None else part.weights.sum()
             answer.append(np.concatenate([np.empty(0), *pieces]) / total)
@@ -266,7 +269,7 @@ class UnbinnedLikelihood:
         """Mu may be negative, but not so far that half of the background is cancelled at some event."""
         is_signal = self.model.regions.templates.is_signal
         lowest = -np.inf if self.control is None else self.control.parameters[0].bounds[0]
-        for part, point in zip(self.parts, self.model.points(self.model.start), strict=True):
+        for point, part in self._points(self.model.start):
             expected = point.yields[:, None] * part.ratios
             signal, background = expected[is_signal].sum(axis=0), expected[~is_signal].sum(axis=0)
             purest = np.divide(signal, background, out=np.full_like(signal, np.inf), where=background > 0)
@@ -275,27 +278,17 @@ class UnbinnedLikelihood:
 
     @cached_property
     def _offset(self) -> float:
-        return self._at(self.model.start)[0]
+        return self._absolute(self.model.start)
 
-    def _at(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Value and gradient; the last point is kept, since minimisers ask for the two one by one."""
-        x = np.array(x, dtype=np.float64)
-        key = x.tobytes()
-        if key not in self._last:
-            value, gradient = self._constraints(x)
-            for part, point in zip(self.parts, self.model.points(x), strict=True):
-                term, slope = point.twice_nll(part)
-                value, gradient = value + term, gradient + slope
-            self._last.clear()
-            self._last[key] = value, gradient
-        return self._last[key]
-
-    def _constraints(self, x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Constraint terms with their gradient; those of the control regions' likelihood if there is one."""
-        if self.control is not None:
-            return self.control.twice_nll(x), self.control.gradient(x)
+    def _absolute(self, x: NDArray[np.float64]) -> float:
+        """Twice the negative log-likelihood without the offset."""
+        x = np.asarray(x, dtype=np.float64)
         distance = self.model.regions.constrained * (x - self.auxiliaries)
-        return float(distance @ distance), 2 * distance
+        total = float(distance @ distance) if self.control is None else self.control.twice_nll(x)
+        return sum((point.twice_nll(part) for point, part in self._points(x)), total)
+
+    def _points(self, x: NDArray[np.float64]) -> Iterator[tuple[_Point, EventTerms]]:
+        return zip(self.model.points(x), self.parts, strict=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,19 +322,25 @@ class _Point:
         weighted = np.einsum("pe,pte->te", self.yields[:, None] * shares, shifts)
         return np.asarray(self.jacobian @ shares + self.slopes @ weighted)
 
-    def twice_nll(self, part: EventTerms) -> tuple[float, NDArray[np.float64]]:
-        """Contribution of a region to the likelihood, and its gradient."""
+    def twice_nll(self, part: EventTerms) -> float:
+        """Contribution of a region to the likelihood."""
+        logs = (
+            float(weights @ np.log(self.intensity(self.densities(ratios, shifts))))
+            for ratios, shifts, weights in _chunks(part)
+        )
+        return 2 * (float(self.yields.sum()) - sum(logs))
+
+    def gradient(self, part: EventTerms) -> NDArray[np.float64]:
+        """Derivatives of the contribution, shape (n_parameters,)."""
         n_processes, n_terms = len(self.yields), len(self.terms)
-        total, shares_sum, shifts_sum = 0.0, np.zeros(n_processes), np.zeros((n_processes, n_terms))
+        shares_sum, shifts_sum = np.zeros(n_processes), np.zeros((n_processes, n_terms))
         for ratios, shifts, weights in _chunks(part):
             densities = self.densities(ratios, shifts)
-            intensity = self.intensity(densities)
-            total += float(weights @ np.log(intensity))
-            shares = densities * (weights / intensity)
+            shares = densities * (weights / self.intensity(densities))
             shares_sum += shares.sum(axis=1)
             shifts_sum += (shifts @ shares[:, :, None])[:, :, 0]
         slope = self.jacobian @ (1 - shares_sum) - self.slopes @ (self.yields @ shifts_sum)
-        return 2 * (float(self.yields.sum()) - total), 2 * slope
+        return np.asarray(2 * slope)
 
 
 def _chunks(
