@@ -12,7 +12,7 @@ import pandas as pd
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.protocols import Score, ScoreValue
-from fairuniverse.results import Results
+from fairuniverse.results import Results, is_isolated, repeatability_warning
 from fairuniverse.statistics import pdg_round
 
 from .cost import Cost, failures
@@ -109,7 +109,10 @@ class ScoreCard:
     def warnings(self) -> tuple[str, ...]:
         """What was wrong with the predictions as a whole, from the manifest."""
         found = self.manifest.get("warnings", ())
-        return tuple(map(str, found)) if isinstance(found, list | tuple) else (str(found),)
+        warnings = list(map(str, found)) if isinstance(found, list | tuple) else [str(found)]
+        if not is_isolated(self.manifest):
+            warnings.append("run without isolation: nothing kept this code from reading the truth")
+        return tuple(filter(None, [*warnings, repeatability_warning(self.manifest)]))
 
     def without_truth(self) -> ScoreCard:
         """The same without what tells the true mu of a set: for participants while the toys are in use."""

@@ -231,6 +231,7 @@ def run(
     interrupted one stopped. The exit status is 1 if a submission answered no toy.
     """
     from fairuniverse import api
+    from fairuniverse.results import repeatability_warning
 
     is_failed = False
     for name, results in api.run(
@@ -246,6 +247,8 @@ def run(
         n_ok = int(results.is_ok.sum())
         mark = "" if results.manifest["isolation"]["is_isolated"] else " (run without isolation)"
         click.echo(f"{name}: {n_ok} of {len(results.table)} toys answered{mark}")
+        if warning := repeatability_warning(results.manifest):
+            click.echo(f"  warning: {warning}")
         failed = results.table[~results.is_ok]
         for status, rows in failed.groupby("status"):
             click.echo(f"  {len(rows)} x {status}, such as: {rows['message'].iloc[0]}")

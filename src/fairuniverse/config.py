@@ -112,6 +112,8 @@ class BenchmarkConfig:
         training: What a submission learns from.
         pseudo_experiments: How it is tested.
         limits: What it may use.
+        show_messages: Whether score cards and pages show what submissions said when they failed. It may hold
+            data of toys that are still in use, so a competition leaves this off; results always have it.
     """
 
     name: str
@@ -125,6 +127,7 @@ class BenchmarkConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     pseudo_experiments: PseudoExperimentsConfig = field(default_factory=PseudoExperimentsConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    show_messages: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting as plain types."""

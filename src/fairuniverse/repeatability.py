@@ -28,10 +28,13 @@ N_AGAIN = 4
 TOLERANCE = 1e-3
 """Difference of mu_hat or a bound, in widths of the interval, that is put down to rounding."""
 
+_FAILED = 1e9
+"""Stands for the difference to no answer."""
+
 STATUSES: Mapping[str, str] = {
     "ok": "the same answers in a fresh process",
-    "order_dependent": "a fresh process gives other answers: they depend on the toys before",
-    "not_repeatable": "two fresh processes give different answers to the same toy",
+    "order_dependent": "a process that has seen no other toys gives other answers",
+    "not_repeatable": "the same toy has different answers in two new processes",
     "fresh": "every toy has had a process of its own",
     "not_checked": "there was no fresh process to ask, or no answer to compare with",
 }
@@ -107,19 +110,17 @@ def _compare(
     fresh, largest = lane(), 0.0
     try:
         for entry in recorded:
-            again = ask(entry.truth, fresh)
-            found = difference(entry.answer, again)
+            found = difference(entry.answer, ask(entry.truth, fresh))
             largest = max(largest, found)
             if found > TOLERANCE:
-                return _explain(entry, again, found, len(recorded), lane, ask)
+                return _explain(entry.truth, found, len(recorded), lane, ask)
     finally:
         fresh.close()
     return Repeatability("ok", n_toys=len(recorded), largest_difference=largest)
 
 
 def _explain(
-    entry: Recorded,
-    again: Answer,
+    truth: Truth,
     found: float,
     n_toys: int,
     lane: Callable[[], Lane],
@@ -130,12 +131,12 @@ def _explain(
     for _ in range(2):
         fresh = lane()
         try:
-            firsts.append(ask(entry.truth, fresh))
+            firsts.append(ask(truth, fresh))
         finally:
             fresh.close()
     status = "not_repeatable" if difference(*firsts) > TOLERANCE else "order_dependent"
-    message = f"{STATUSES[status]}; one was {_text(entry.answer)} and is {_text(again)} when asked again"
-    return Repeatability(status, message, n_toys, min(found, 1e9))
+    much = f"by {found:.2g} widths of the interval" if found < np.inf else "and none where there was one"
+    return Repeatability(status, f"{STATUSES[status]}, {much}", n_toys, min(found, _FAILED))
 
 
 def _answer(
@@ -156,10 +157,4 @@ def difference(first: Answer, second: Answer) -> float:
     if first.status != "ok":
         return 0.0
     largest = max(abs(getattr(first, key) - getattr(second, key)) for key in KEYS)
-    return largest / ((first.upper - first.lower) or 1.0)
-
-
-def _text(answer: Answer) -> str:
-    if answer.status != "ok":
-        return f"{answer.status} ({answer.message})"
-    return f"{answer.mu_hat:.4g} [{answer.lower:.4g}, {answer.upper:.4g}]"
+    return float(largest / ((first.upper - first.lower) or 1.0))

@@ -118,3 +118,17 @@ class Results:
         """Width of each interval; a failed toy takes the width of the whole mu range."""
         whole = self.mu_range[1] - self.mu_range[0]
         return np.where(self.is_ok, np.asarray(self.table["upper"] - self.table["lower"]), whole)
+
+
+def is_isolated(manifest: Mapping[str, Any]) -> bool:
+    """Whether a run was isolated, as far as its manifest says."""
+    isolation = manifest.get("isolation", {})
+    return not isinstance(isolation, Mapping) or bool(isolation.get("is_isolated", True))
+
+
+def repeatability_warning(manifest: Mapping[str, Any]) -> str:
+    """What a reader must know if a run's answers depend on more than the toy; empty otherwise."""
+    found = manifest.get("repeatability", {})
+    if not isinstance(found, Mapping) or found.get("status") not in ("order_dependent", "not_repeatable"):
+        return ""
+    return str(found.get("message", "")) or str(found["status"])

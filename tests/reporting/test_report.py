@@ -324,6 +324,15 @@ def test_runs_keep_their_own_provenance(tmp_path):
     assert "Run without isolation: b." in page.text
 
 
+def test_answers_that_depend_on_other_toys_are_warned_of(tmp_path):
+    """A method that remembers is named at the top of the page."""
+    runs = {"a": {"repeatability": {"status": "ok", "message": ""}}}
+    runs["b"] = {"repeatability": {"status": "order_dependent", "message": "other answers"}}
+    page = report_of(make_results(("a", "b"), n_toys=5, manifest={"runs": runs}), tmp_path)
+    assert "Not a method of one toy alone, b: other answers." in page.text
+    assert "alone, a:" not in page.text
+
+
 def test_missing_cards_and_toys_are_refused(tmp_path, results):
     """A submission without scores, or results without rows, are named rather than left out."""
     cards = make_cards(results)

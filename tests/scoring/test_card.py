@@ -183,6 +183,20 @@ def test_odd_warnings_of_strangers(warnings: object) -> None:
     assert f"warning: {warnings}" in text
 
 
+def test_runs_that_cannot_be_believed_say_so() -> None:
+    """Code that could have read the truth, or that remembers other toys, is marked on its card."""
+    results = gaussian_results(n_mu=1, n_toys=3)
+    manifest = {
+        "isolation": {"backend": "none", "is_isolated": False},
+        "repeatability": {"status": "order_dependent", "message": "it remembers"},
+    }
+    text = score_card(replace(results, manifest=manifest)).render()
+    assert "warning: run without isolation" in text
+    assert "warning: it remembers" in text
+    good = {"isolation": {"is_isolated": True}, "repeatability": {"status": "ok", "message": ""}}
+    assert "warning" not in score_card(replace(results, manifest=good)).render()
+
+
 def test_first_message_of_a_failure_is_shown() -> None:
     """The line of a failure holds its first message, in one line and cut."""
     results = failing(gaussian_results(n_mu=1, n_toys=5), [1, 2])

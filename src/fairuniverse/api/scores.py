@@ -14,6 +14,8 @@ from fairuniverse.registry import make_simulator
 from fairuniverse.runner import n_cores
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fairuniverse.protocols import Simulator
     from fairuniverse.results import Results
     from fairuniverse.scoring.card import ScoreCard
@@ -140,7 +142,17 @@ def public(results: Results) -> Results:
         config["seed"] = WITHHELD
     if config.get("pseudo_experiments", {}).get("mu_values"):
         config["pseudo_experiments"]["mu_values"] = WITHHELD
-    return replace(results, manifest=manifest)
+    if config.get("show_messages", True):
+        return replace(results, manifest=manifest)
+    return replace(results, manifest=manifest, table=_without_words(results.table))
+
+
+def _without_words(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without what strangers' code said: their words may hold data of the toys that they saw."""
+    from fairuniverse.isolation.answers import WORKER_STATUSES
+
+    said = table["status"].isin(WORKER_STATUSES) & (table["message"] != "")
+    return table.assign(message=table["message"].mask(said, f"{WITHHELD}; the organizer's results have it"))
 
 
 def _simulator_of(results: Results) -> Simulator:

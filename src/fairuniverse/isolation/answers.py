@@ -13,7 +13,9 @@ from fairuniverse.errors import SubmissionError
 KEYS = ("mu_hat", "lower", "upper")
 OPTIONAL = "delta_mu_hat"
 _HELP = "return fairuniverse.Interval(mu_hat, lower, upper) or a dict with these three keys"
-_WORKER_STATUSES = ("exception", "out_of_memory", "invalid_type", "missing_key")
+WORKER_STATUSES = ("exception", "out_of_memory", "invalid_type", "missing_key")
+"""Statuses that a worker may give, with a message of its own."""
+
 _MAX_TEXT = 500
 
 
@@ -80,7 +82,7 @@ def _describe(value: Any) -> str:
 def check(reply: Mapping[str, Any]) -> Answer:
     """Answer of a worker's reply, trusting nothing in it (host's side)."""
     if "status" in reply:
-        status = reply["status"] if reply["status"] in _WORKER_STATUSES else "exception"
+        status = reply["status"] if reply["status"] in WORKER_STATUSES else "exception"
         return Answer(status, clean(reply.get("message", "")))
     values = [reply.get(k) for k in KEYS]
     if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):

@@ -17,6 +17,7 @@ from fairuniverse.reporting.cards import Cards, References, card_table, score_fi
 from fairuniverse.reporting.page import Figure, Page, Section, Table, plain_rows, write_page
 from fairuniverse.reporting.render import require_chart_libraries
 from fairuniverse.reporting.shapes import shape_figures
+from fairuniverse.results import is_isolated, repeatability_warning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,12 +175,14 @@ def _benchmark(manifest: Mapping[str, Any]) -> tuple[str, str]:
 
 def _warnings(results: Results) -> tuple[str, ...]:
     warnings = []
-    bare = [name for name, run in _runs(results).items() if not _is_isolated(run)]
+    bare = [name for name, run in _runs(results).items() if not is_isolated(run)]
     if bare:
         warnings.append(
             f"Run without isolation: {', '.join(bare)}. Nothing kept this code from reading the truth: "
             "believe its scores only if you trust it."
         )
+    found = {name: repeatability_warning(run) for name, run in _runs(results).items()}
+    warnings += [f"Not a method of one toy alone, {name}: {text}." for name, text in found.items() if text]
     if not results.is_ok.any():
         warnings.append("No submission gave a valid interval for any toy: see the failures.")
     if len(set(map(len, (results.of(n).table for n in results.submissions)))) > 1:
@@ -205,12 +208,6 @@ def _runs(results: Results) -> dict[str, Mapping[str, Any]]:
     """Manifest of each submission's run."""
     runs = results.manifest.get("runs", {})
     return {name: runs.get(name, results.manifest) for name in results.submissions}
-
-
-def _is_isolated(manifest: Mapping[str, Any]) -> bool:
-    """Whether a run was isolated, as far as its manifest says."""
-    isolation = manifest.get("isolation", {})
-    return not isinstance(isolation, Mapping) or bool(isolation.get("is_isolated", True))
 
 
 def _provenance_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
