@@ -42,7 +42,7 @@ def shapes(x):
     """Densities of the processes in a score between 0 and 1, and how the nuisances bend them."""
     rates = np.array([3.0, -6.0, 1e-9, -2.0])[:, None]
     densities = rates * np.exp(rates * x) / np.expm1(rates)
-    slopes = np.array([0.03, 0.02, 0.01, 0.003, 0.002, 0.001, 0.002, 0.001, 0.001])[:, None]
+    slopes = np.array([0.03, 0.02, 3e-3, 3e-3, 2e-3, 3e-4, 2e-3, 3e-4, 1e-5])[:, None]
     waves = np.cos(2 * np.pi * np.outer([1, 2, 1.5, 0.7, 1.1, 1.7, 0.4, 0.9, 1.3], x))
     return densities, (slopes * waves)[None] * np.array([0.5, 1.0, 0.7, 0.8])[:, None, None]
 
@@ -56,14 +56,24 @@ def binned_model(n_bins):
     return BinnedModel(Templates(WORLD.processes, yields, yields / 10), WORLD.nuisances, morphing)
 
 
+def normalisation(rng):
+    """Polynomials that normalise the shifted densities of each process, (n_processes, n_terms)."""
+    densities, bends = shapes((np.arange(2000) + 0.5) / 2000)
+    pulls = rng.uniform(-2, [2, 2, 1.6], (200, 3))
+    terms = np.array([MONOMIALS.at_pulls(alpha) for alpha in pulls])
+    means = [(d * np.exp(terms @ b)).mean(axis=1) for d, b in zip(densities, bends, strict=True)]
+    return np.linalg.lstsq(terms, np.log(means).T, rcond=None)[0].T
+
+
 def unbinned_likelihood(n_events, rng):
     """Events of a flat reference with the ratios of the same world, scaled to the number of events."""
     x = rng.random(n_events)
     densities, bends = shapes(x)
-    bends -= (bends * densities[:, None]).mean(axis=2, keepdims=True)  # normalised, to first order
+    bends -= normalisation(rng)[:, :, None]
     expected = np.array([[p.expected_yield] for p in WORLD.processes])
     expected *= n_events / expected.sum()
-    keep = rng.random(n_events) * 6.5 < (expected / n_events * densities).sum(axis=0)
+    shifted = densities * np.exp(MONOMIALS.at_pulls(np.zeros(3)) @ bends)
+    keep = rng.random(n_events) * 6.5 < (expected / n_events * shifted).sum(axis=0)
     terms = EventTerms(densities[:, keep].astype(np.float32), bends[:, :, keep].astype(np.float32))
     still = np.zeros((len(MONOMIALS.powers), len(expected), 1))
     expected *= keep.sum() / n_events
