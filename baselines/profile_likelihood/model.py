@@ -6,8 +6,7 @@ The reference method of a collider analysis; its card is README.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import combinations, product
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,17 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairuniverse import Interval
-from fairuniverse.likelihood import (
-    Axis,
-    BinnedModel,
-    PolynomialMorphing,
-    Templates,
-    fill_templates,
-    load_model,
-    profile_interval,
-    save_model,
-)
-from fairuniverse.nuisance import LogNormal, NuisanceParameter
+from fairuniverse.likelihood import binned_model, load_model, profile_interval, save_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,10 +52,6 @@ TREES = {
     "seed": 1,
 }
 
-SINGLE_PULLS = {1: (-2.5, -1.25, 1.25, 2.5), 2: (0.0, 0.7, 1.25, 1.6)}
-PAIR_PULLS = {1: (-1.8, 1.8), 2: (1.1,)}
-"""Pulls at which templates are simulated, by the power of the axis: alone, and two nuisances together."""
-
 
 class Model:
     """Signal strength from a profile-likelihood fit to boosted-tree scores and control regions."""
@@ -74,11 +59,8 @@ class Model:
     def fit(self, train: TrainingSet) -> None:
         """Train the trees, fill the templates and learn how the shape nuisances deform them."""
         self.confidence_level = train.confidence_level
-        nominal = train.shift()
-        self.observable = Observable.fit(nominal, train.features)
-        templates = self._templates(nominal, train)
-        del nominal  # shifted copies follow: keep one table in memory at a time
-        self.binned = BinnedModel(templates, train.nuisances, self._morphing(templates, train))
+        self.observable = Observable.fit(train.shift(), train.features)
+        self.binned = binned_model(train, self.observable, self.observable.n_bins)
 
     def predict(self, test: pd.DataFrame) -> Interval:
         """Estimate of mu and its profile-likelihood interval, from one pseudo-experiment."""
@@ -99,20 +81,6 @@ class Model:
         level = json.loads((Path(folder) / "interval.json").read_text(encoding="utf-8"))
         self.confidence_level = level["confidence_level"]
         self.binned = load_model(Path(folder) / "binned.npz")
-
-    def _templates(self, table: pd.DataFrame, train: TrainingSet) -> Templates:
-        bins, process = self.observable(table), table["process"].cat.codes.to_numpy()
-        weights = table["weights"].to_numpy()
-        return fill_templates(train.processes, bins, process, weights, self.observable.n_bins)
-
-    def _morphing(self, nominal: Templates, train: TrainingSet) -> PolynomialMorphing | None:
-        axes = tuple(Axis(p, _power(p)) for p in train.nuisances if p.kind == "shape")
-        if not axes:
-            return None
-        points = list(_points(axes))
-        shifted = np.array([self._templates(train.shift(point), train).yields for point in points])
-        ratios = np.divide(shifted, nominal.yields, out=np.ones_like(shifted), where=nominal.yields > 0)
-        return PolynomialMorphing.fit(axes, points, ratios, nominal.effective_counts)
 
 
 class Observable:
@@ -255,21 +223,3 @@ def _control_region(table: pd.DataFrame, category: NDArray[np.intp]) -> NDArray[
     mass = np.digitize(table["DER_mass_vis"].to_numpy(), MASS_EDGES)
     mt = np.digitize(table["DER_mass_transverse_met_lep"].to_numpy(), MT_EDGES)
     return np.asarray((category * (len(MT_EDGES) + 1) + mt) * (len(MASS_EDGES) + 1) + mass)
-
-
-def _power(parameter: NuisanceParameter) -> int:
-    """Added noise (log-normal width, nominally absent) acts through its variance, a scale linearly."""
-    return 2 if isinstance(parameter.prior, LogNormal) else 1
-
-
-def _points(axes: Sequence[Axis]) -> Iterator[dict[str, float]]:
-    """Nuisance values at which templates are simulated."""
-    for axis in axes:
-        yield from ({axis.parameter.name: _theta(axis, a)} for a in SINGLE_PULLS[axis.power])
-    for first, second in combinations(axes, 2):
-        for a, b in product(PAIR_PULLS[first.power], PAIR_PULLS[second.power]):
-            yield {first.parameter.name: _theta(first, a), second.parameter.name: _theta(second, b)}
-
-
-def _theta(axis: Axis, alpha: float) -> float:
-    return float(np.clip(axis.parameter.prior.from_alpha(alpha), *axis.parameter.bounds))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fairuniverse.likelihood import profile_interval
+from fairuniverse.likelihood import fill_templates, profile_interval
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,9 @@ def test_morphing_predicts_templates_it_has_not_seen(model, submission, make_tra
     """Between the simulated points, morphed templates agree with simulated ones within their own error."""
     train = make_training()
     values = {"tes": 1.018, "jes": 0.985, "soft_met": 3.0}
-    simulated = model._templates(train.shift(values), train)
+    shifted = train.shift(values)
+    bins, process = model.observable(shifted), shifted["process"].cat.codes
+    simulated = fill_templates(train.processes, bins, process, shifted["weights"], model.observable.n_bins)
     pulls = [p.prior.to_alpha(values[p.name]) for p in model.binned.morphing.parameters]
     morphed = model.binned.expected(np.array([1.0, *pulls, 0.0, 0.0, 0.0]))
     error = np.sqrt(simulated.variances.sum(axis=0))
