@@ -1,0 +1,1 @@
+"""Classifier with the nuisance parameters as inputs, profiled: a complete submission folder."""
