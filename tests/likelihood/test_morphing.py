@@ -145,3 +145,17 @@ def test_a_bin_that_a_nuisance_empties_has_no_exponential():
     ratios = np.ones((1, 1, 2))
     with pytest.raises(InvalidDataError, match="merge bins"):
         PiecewiseExponentialMorphing((TES,), ratios, 0 * ratios, np.ones((1, 2)))
+
+
+def test_large_effects_are_fitted():
+    """A peak that moves through a bin changes it by factors of thousands, a parabola in the exponent."""
+    axis = Axis(NuisanceParameter("z", Normal(0.0, 1.0), 0.0, (-5.0, 5.0), "shape"))
+    points = [{"z": float(z)} for z in np.linspace(-4, 4, 17)]
+    centres = np.array([-3.0, -1.0, 0.0, 2.0, 4.0])
+    z = np.array([p["z"] for p in points])[:, None]
+    logs = -((centres - z) ** 2 - centres**2) / 2
+    counts = 1e4 * np.exp(-(centres**2) / 2)[None]
+    morphing = PolynomialMorphing.fit([axis], points, np.exp(logs)[:, None], counts, max_effect=20.0)
+    for alpha in (-3.3, 0.0, 2.7):
+        expected = np.exp(-((centres - alpha) ** 2 - centres**2) / 2)
+        assert morphing.ratio(np.array([alpha]))[0] == pytest.approx(expected, rel=0.02)

@@ -18,8 +18,11 @@ from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.monomials import Axis, Monomials
 from fairuniverse.nuisance import NuisanceParameter
 
-_MAX_LOG_RATIO = 5.0
+_MAX_LOG_RATIO = 50.0
 _NEWTON_STEPS = 50
+_MAX_HALVINGS = 12
+_ROUNDING = 1e-13
+_CONVERGED = 1e-9
 
 
 class Morphing(Protocol):
@@ -144,19 +147,64 @@ class PolynomialMorphing:
 def _fit_log_ratios(
     design: NDArray[np.float64], ratios: NDArray[np.float64], counts: NDArray[np.float64], max_effect: float
 ) -> NDArray[np.float64]:
-    """Penalised Poisson regression of each column of `ratios` by Newton steps, (n_terms, n_columns)."""
-    n_terms = design.shape[1]
-    coefficients = np.zeros((n_terms, ratios.shape[1]))
-    penalty = np.eye(n_terms) / max_effect**2
+    """Penalised Poisson regression of each column of `ratios` by Newton steps, (n_terms, n_columns).
+
+    The start is least squares in the logarithm, and a step that overshoots is halved: effects may be large.
+    """
+    penalty = np.eye(design.shape[1]) / max_effect**2
+    observed = counts * ratios
+    logs = np.log((observed + 0.5) / (counts + 0.5))
+    coefficients = _newton_step(design, observed + 0.5, (observed + 0.5) * logs, penalty)
+    objective = _objective(design, observed, counts, coefficients, max_effect)
     for _ in range(_NEWTON_STEPS):
-        expected = counts * np.exp(np.clip(design @ coefficients, -_MAX_LOG_RATIO, _MAX_LOG_RATIO))
-        score = design.T @ (counts * ratios - expected) - coefficients / max_effect**2
-        hessian = np.einsum("ka,kc,kb->cab", design, expected, design) + penalty
-        step = np.linalg.solve(hessian, score.T[:, :, None])[:, :, 0].T
-        coefficients += np.clip(step, -1.0, 1.0)
-        if np.abs(step).max() < 1e-9:
+        expected = _expected(design, counts, coefficients)
+        residuals = observed - expected
+        step = _newton_step(design, expected, residuals, penalty, coefficients / max_effect**2)
+        for _ in range(_MAX_HALVINGS):
+            trial = _objective(design, observed, counts, coefficients + step, max_effect)
+            rises = trial > objective + _ROUNDING * np.abs(objective)
+            if not rises.any():
+                break
+            step[:, rises] /= 2
+        step[:, rises] = 0.0
+        coefficients += step
+        objective = np.where(rises, objective, trial)
+        if np.abs(step).max() < _CONVERGED:
             break
     return coefficients
+
+
+def _expected(
+    design: NDArray[np.float64], counts: NDArray[np.float64], coefficients: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Expected counts of each point and column."""
+    return np.asarray(counts * np.exp(np.minimum(design @ coefficients, _MAX_LOG_RATIO)))
+
+
+def _objective(
+    design: NDArray[np.float64],
+    observed: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    coefficients: NDArray[np.float64],
+    max_effect: float,
+) -> NDArray[np.float64]:
+    """Negative logarithm of likelihood and penalty of each column, up to a constant."""
+    logs = design @ coefficients
+    poisson = (_expected(design, counts, coefficients) - observed * logs).sum(axis=0)
+    return np.asarray(poisson + (coefficients**2).sum(axis=0) / (2 * max_effect**2))
+
+
+def _newton_step(
+    design: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    penalty: NDArray[np.float64],
+    pull: NDArray[np.float64] | float = 0.0,
+) -> NDArray[np.float64]:
+    """Solution of (D^T W D + penalty) x = D^T r - pull for every column, shape (n_terms, n_columns)."""
+    hessian = np.einsum("ka,kc,kb->cab", design, weights, design) + penalty
+    gradient = design.T @ residuals - pull
+    return np.asarray(np.linalg.solve(hessian, gradient.T[:, :, None])[:, :, 0].T)
 
 
 @dataclass(frozen=True, eq=False)

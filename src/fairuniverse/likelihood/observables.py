@@ -42,6 +42,10 @@ _MANY_DEGREE = 2
 """Degree of the polynomial by the number of shape nuisances: where they are few it can afford to follow them
 over effects that are not small."""
 
+_MAX_EFFECTS = {1: 20.0, 2: 5.0}
+_MANY_MAX_EFFECT = 0.5
+"""Change of ln(yield) at the end of the grid that needs no evidence, see `PolynomialMorphing.fit`."""
+
 _REACH = {1: 4.0, 2: 3.0}
 _MANY_REACH = 2.5
 """Pulls up to which templates are simulated."""
@@ -89,8 +93,14 @@ def binned_model(
     yields = [_sums(train.processes, bins, n_bins, train.shift(p))[0] for p in points]
     nominal = templates.yields
     ratios = np.divide(yields, nominal, out=np.ones((len(points), *nominal.shape)), where=nominal > 0)
-    degree = _DEGREES.get(len(axes), _MANY_DEGREE)
-    morphing = PolynomialMorphing.fit(axes, points, ratios, templates.effective_counts, degree=degree)
+    morphing = PolynomialMorphing.fit(
+        axes,
+        points,
+        ratios,
+        templates.effective_counts,
+        degree=_DEGREES.get(len(axes), _MANY_DEGREE),
+        max_effect=_MAX_EFFECTS.get(len(axes), _MANY_MAX_EFFECT),
+    )
     return BinnedModel(templates, train.nuisances, morphing)
 
 
