@@ -39,7 +39,7 @@ class ProfileRatio:
     >>> model = BinnedModel(Templates(processes, np.array([[10.0], [100.0]]), np.zeros((2, 1))))
     >>> ratio = ProfileRatio(model.likelihood([110]))
     >>> f"{ratio(0.0):.2f} {ratio(1.0):.2f} {ratio(2.0):.2f}"
-    '0.97 0.00 0.88'
+    '0.97 0.00 0.86'
     """
 
     def __init__(self, likelihood: Likelihood, name: str = "mu", lowest: float = -np.inf) -> None:
