@@ -54,9 +54,11 @@ class HostedModel:
         self._train = TableReader(_private(request["train_fd"]))
         self._parcel_fd = _private(request["parcel_fd"])
         self._attach_training_set(request)
-        home = working_folder(self._folder / "submission", self._folder / "scratch")
+        submission = self._folder / "submission"
+        home = working_folder(submission, self._folder / "scratch")
         os.chdir(home)
-        sys.path.insert(0, str(home))
+        # Challenge submissions came last on the path: files of theirs may be named as modules of Python.
+        sys.path.insert(0 if home == submission else len(sys.path), str(home))
         install_modules()
         start, before = time.perf_counter(), _peak_mib()
         self._model = _construct(home, is_reference=request["is_reference"])

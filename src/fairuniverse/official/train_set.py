@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 class OfficialTrainSet:
     """The function ``get_train_set`` of the public challenge, over the training set of this process.
 
-    Events are nominal and not yet selected: `systematics` without arguments selects. Called without arguments
-    it returns what the 2024 challenge did, a dict with ``data`` (features), ``weights``, ``labels``,
-    ``detailed_labels`` and ``settings``; with arguments, or if `is_table`, one table of features, weights and
-    labels, as the PyPI package HiggsML 0.1.5 does.
+    Events are nominal, mixed and not yet selected: `systematics` without arguments selects. Called without
+    arguments it returns what the 2024 challenge did, a dict with ``data`` (features), ``weights``,
+    ``labels``, ``detailed_labels`` and ``settings``; with arguments, or if `is_table`, one table of features,
+    weights and labels, as the PyPI package HiggsML 0.1.5 does.
 
     Weights of a subset are scaled up again process by process, so that each keeps its expected yield; the
     public package scales by the total, which biases mu.
@@ -51,25 +52,27 @@ class OfficialTrainSet:
         Raises:
             InvalidDataError: More events are asked for than there are.
         """
-        events = attached_training_set().events
+        training = attached_training_set()
+        events = replace(training.events, record=None)
+        # Tables of the challenge are mixed, and methods take parts of them by index.
+        order = generator(training.seed, "official order").permutation(len(events))
         rows = _rows(len(events), train_size, selected_indices)
-        as_table = self.is_table or rows is not None
-        table = _table(events if rows is None else _subset(events, rows))
-        return table if as_table else _as_dict(table)
+        table = _table(_subset(events, order[rows]))
+        is_part = train_size is not None or selected_indices is not None
+        return table if self.is_table or is_part else _as_dict(table)
 
 
 def _rows(
     n_events: int, train_size: float | None, selected: Sequence[int] | NDArray[np.integer] | None
-) -> NDArray[np.integer] | None:
-    if train_size is None and selected is None:
-        return None
+) -> NDArray[np.integer] | slice:
     if train_size is not None:
         # As there: a float is a share, an int a number of events that may be too large.
         n = int(train_size * n_events) if isinstance(train_size, float) else min(train_size, n_events)
         if not 0 <= n <= n_events:
             raise InvalidDataError(f"train_size = {train_size} is not a share between 0 and 1")
-        rng = generator(attached_training_set().seed, "official subset")
-        return np.sort(rng.choice(n_events, n, replace=False))
+        return slice(n)
+    if selected is None:
+        return slice(None)
     rows = np.sort(np.asarray(selected, dtype=np.int64))
     if len(rows) and not (rows[0] >= 0 and rows[-1] < n_events):
         raise InvalidDataError(
@@ -79,7 +82,7 @@ def _rows(
 
 
 def _subset(events: Events, rows: NDArray[np.integer]) -> Events:
-    """Some of the events, the weights of each process as large as before."""
+    """Some or all of the events, the weights of each process as large as before."""
     subset = events.select(rows)
     assert subset.weights is not None
     assert subset.process is not None

@@ -1,6 +1,7 @@
 """A method in the form of the public challenge."""
 
 import os
+from statistics import NormalDist  # Python's, not the file beside this one
 
 import derived_quantities  # noqa: F401
 import numpy as np
@@ -34,5 +35,5 @@ class Model:
         n = count(test_set["data"], test_set["weights"])
         test_set["data"]["PRI_met"] *= 0  # their own copy
         mu_hat = (n - b) / s
-        delta = np.hypot(np.sqrt(n), error) / s
+        delta = NormalDist().inv_cdf(0.8413) * np.hypot(np.sqrt(n), error) / s
         return {"mu_hat": mu_hat, "delta_mu_hat": 2 * delta, "p16": mu_hat - delta, "p84": mu_hat + delta}
