@@ -38,10 +38,11 @@ def submission(tmp_path):
 
 
 def test_a_sound_submission_passes(submission, tiny_config):
-    """Nothing found, exit status 0, and every cost measured and estimated."""
-    code, report = checked(submission(SOUND), tiny_config)
+    """Nothing found, exit status 0, and every cost measured, the import's among them, and estimated."""
+    code, report = checked(submission("import time\ntime.sleep(0.3)\n" + SOUND), tiny_config)
     assert (code, report["findings"]) == (0, [])
     assert all(cost >= 0 for cost in report["costs"].values())
+    assert report["costs"]["import_s"] >= 0.3
     assert report["isolation"] == "none"
 
 
