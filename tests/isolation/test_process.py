@@ -204,12 +204,18 @@ def daemon_of(pid):
     """The daemon that the deadly submission left behind, once its own parents are gone."""
     for _ in range(200):
         for process in psutil.Process(pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                is_orphan = process.ppid() == pid or process.parent().name() == "bwrap"
-                if "fairuniverse-test-daemon" in process.cmdline() and is_orphan:
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if is_daemon(process):
                     return process
         time.sleep(0.05)
     raise AssertionError("no daemon is a child of the guard or the sandbox")
+
+
+def is_daemon(process):
+    """Whether a process has another session than its parent, who is no part of the daemon's family."""
+    parent, mark = process.parent(), "fairuniverse-test-daemon"
+    is_adopted = mark in process.cmdline() and mark not in parent.cmdline()
+    return is_adopted and os.getsid(process.pid) != os.getsid(parent.pid)
 
 
 def test_daemons_end_with_their_worker(start):

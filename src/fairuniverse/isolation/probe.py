@@ -34,6 +34,7 @@ def probes(truth: str, tcp: str, udp: str, unix: str, pid: str) -> dict[str, Cal
         "an abstract Unix socket of the host": lambda: socket.socket(socket.AF_UNIX).connect("\0" + unix),
         "signalling a process of the host": lambda: _kill(int(pid)),
         "seeing the processes of the host": lambda: _require(_n_processes() > 8),
+        "a folder of the host in the mount tables": lambda: _require(_is_mentioned(Path(truth).parent)),
         "writing to /": lambda: Path("/probe").write_bytes(b"x"),
         "writing to /usr": lambda: Path("/usr/probe").write_bytes(b"x"),
         "writing to /dev": lambda: Path("/dev/probe").write_bytes(b"x"),
@@ -84,6 +85,12 @@ def _kill(pid: int) -> None:
 
 def _n_processes() -> int:
     return sum(path.name.isdigit() for path in Path("/proc").iterdir())
+
+
+def _is_mentioned(folder: Path) -> bool:
+    return any(
+        str(folder) in Path(f"/proc/self/{name}").read_text() for name in ("mountinfo", "cgroup", "maps")
+    )
 
 
 def _status(field: str) -> str:

@@ -41,18 +41,34 @@ def find_the_host():
 
 
 def read_the_memory_of_parents():
-    """Also of a parent that hides: its memory, environment, descriptors and working folder."""
-    found = []
+    """Every page of them, their environment, descriptors and folders: nothing may tell of the run."""
+    words = []
     for pid in {1, os.getppid()} - {os.getpid()}:
-        for name in ("mem", "environ", "maps", "fd", "cwd", "root", "syscall"):
+        for look in (_memory, _environment, _descriptors):
             try:
-                path = Path(f"/proc/{pid}/{name}")
-                content = os.readlink(path) if name in ("cwd", "root") else None
-                content = content or (list(path.iterdir()) if name == "fd" else path.read_bytes())
-                found += [content] if TARGET["run"] in repr(content) else []
+                words += look(f"/proc/{pid}")
             except OSError:
                 pass
-    return found or _blocked("no memory of another")
+    traces = [w for w in words if TARGET["run"].encode() in w or b"mu_true" in w]
+    return traces or _blocked("no memory of another")
+
+
+def _memory(process):
+    with open(f"{process}/maps") as maps, open(f"{process}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            start, end = (int(x, 16) for x in line.split()[0].split("-"))
+            if line.split()[1].startswith("rw") and end - start < 1 << 28:
+                memory.seek(start)
+                yield memory.read(end - start)
+
+
+def _environment(process):
+    yield Path(f"{process}/environ").read_bytes()
+
+
+def _descriptors(process):
+    for path in (*Path(f"{process}/fd").iterdir(), Path(f"{process}/cwd"), Path(f"{process}/root")):
+        yield os.readlink(path).encode()
 
 
 def find_the_run_in_tables():
