@@ -173,6 +173,28 @@ def test_minos_that_finds_nothing_is_an_error():
         minos_interval(curve, "x")
 
 
+@dataclass
+class Plain:
+    """A likelihood that keeps its curvature to itself."""
+
+    likelihood: object
+
+    def __post_init__(self):
+        """Pass on what every likelihood has."""
+        self.parameters = self.likelihood.parameters
+        self.twice_nll, self.gradient = self.likelihood.twice_nll, self.likelihood.gradient
+
+
+def test_known_curvature_saves_evaluations_and_changes_nothing(higgs_like):
+    """With the information the fit is the same, in less than half of the evaluations."""
+    model = higgs_like(20)
+    likelihood = model.likelihood(np.random.default_rng(3).poisson(model.expected(model.start)))
+    known, unknown = fit(likelihood), fit(Plain(likelihood))
+    assert known.values == pytest.approx(unknown.values, abs=0.01)
+    assert known.covariance == pytest.approx(unknown.covariance, rel=0.02, abs=1e-3)
+    assert known.n_calls < unknown.n_calls / 2
+
+
 def test_a_scan_is_the_profile_likelihood(higgs_like):
     """On the scan, the bounds of the interval have risen by one and the estimate not at all."""
     model = higgs_like(12)

@@ -144,6 +144,22 @@ def test_coverage_under_the_priors(gaussian_model):
     assert covered / 300 == pytest.approx(0.6827, abs=3.3 * np.sqrt(0.6827 * 0.3173 / 300))
 
 
+def test_several_regions_multiply(gaussian_model, events):
+    """Events cut into two regions, each with its own densities and yields, give the whole likelihood."""
+    cut = 0.7
+    inside = {i: norm.cdf(cut, mean, width) for i, (mean, width) in enumerate([(0, 0.5), (1, 1)])}
+    shares = np.array([[inside[i], 1 - inside[i]] for i in (0, 1)])
+    yields = shares * np.array([[SIGNAL], [BACKGROUND]])
+    split = UnbinnedModel(_regions(yields, (SHIFT, SCALE), _still(MONOMIALS, 2)), MONOMIALS)
+    parts = []
+    for region, some in enumerate((events[events < cut], events[events >= cut])):
+        terms = gaussian_terms(some)
+        parts.append(EventTerms(terms.ratios / shares[:, region, None], terms.log_shifts))
+    whole, cut_up = gaussian_model.likelihood(gaussian_terms(events)), split.likelihood(parts)
+    for x in ([1.7, 0.0, 1.0], [0.4, 0.0, -2.0]):
+        assert cut_up.twice_nll(np.array(x)) == pytest.approx(whole.twice_nll(np.array(x)), abs=1e-6)
+
+
 def test_control_regions_add_their_counts_and_no_second_constraint(gaussian_model):
     """With control regions the Poisson terms are added, and every nuisance is constrained once."""
     control = _regions([[10.0], [500.0]], (SHIFT, SCALE), _still(MONOMIALS, 1))

@@ -35,6 +35,11 @@ class Code4Morphing:
     def _coefficients(self) -> NDArray[np.float64]:
         return code4_coefficients(self.down, self.up)
 
+    @cached_property
+    def _rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Slopes of the logarithm beyond +1 and -1 sigma."""
+        return np.log(self.up), -np.log(self.down)
+
     def ratio(self, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
         """Factor at pulls alpha, shape (n_processes, n_bins)."""
         return np.asarray(self._factors(alpha)[0].prod(axis=0))
@@ -53,7 +58,7 @@ class Code4Morphing:
         i = np.arange(1, 7)[:, None]
         values = 1 + np.einsum("ij,ijpb->jpb", alpha**i, self._coefficients)
         slopes = np.einsum("ij,ijpb->jpb", i * alpha ** (i - 1), self._coefficients)
-        rate = np.where(a > 0, np.log(self.up), -np.log(self.down))
+        rate = np.where(a > 0, *self._rates)
         beyond = np.exp(rate * a)
         inside = np.abs(a) < 1
         return np.where(inside, values, beyond), np.where(inside, slopes, rate * beyond)

@@ -292,6 +292,12 @@ class Code4pMorphing:
         """The code4p morphing that agrees with another one at 0 and +-1 sigma of every nuisance."""
         return cls(morphing.parameters, *_at_one_sigma(morphing))
 
+    @cached_property
+    def _constants(self) -> tuple[NDArray[np.float64], ...]:
+        """S and A of the formula, and the slopes beyond +1 and -1 sigma."""
+        up, down = self.up - 1, self.down - 1
+        return (up - down) / 2, (up + down) / 16, up, -down
+
     def ratio(self, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
         """Factor at pulls alpha, shape (n_processes, n_bins)."""
         return self.ratio_and_gradient(alpha)[0]
@@ -301,9 +307,9 @@ class Code4pMorphing:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Factor, and its derivatives in alpha, shape (n_parameters, n_processes, n_bins)."""
         a = alpha[:, None, None]
-        odd, even = (self.up - self.down) / 2, (self.up + self.down - 2) / 16
+        odd, even, above, below = self._constants
         inside = np.abs(a) < 1
-        slope = np.where(a > 0, self.up - 1, 1 - self.down)
+        slope = np.where(a > 0, above, below)
         shift = np.where(inside, a * (odd + a * even * (15 + a**2 * (3 * a**2 - 10))), a * slope)
         gradient = np.where(inside, odd + a * even * (30 + a**2 * (18 * a**2 - 40)), slope)
         return self.nominal * (1 + shift.sum(axis=0)), self.nominal * gradient
