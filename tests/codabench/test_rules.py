@@ -3,6 +3,7 @@
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,15 @@ from fairuniverse.scoring.truth import read_truth, write_truth
 
 from codabench.test_steps import CONFIG
 from fairuniverse.api import bundle
+from fairuniverse.api.platforms import StoredBenchmark
 from fairuniverse.cli import main
 from fairuniverse.codabench import check_bundle
+from fairuniverse.config import load_config
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.registry import find_config
+from fairuniverse.isolation.process import feature_columns
+from fairuniverse.registry import find_config, make_simulator
+from fairuniverse.seeding import Streams
+from fairuniverse.tables import write_table
 from interval_toys import gaussian_results
 
 IMAGE = "docker.io/somebody/fairuniverse:1"
@@ -255,6 +261,20 @@ def test_the_logo_is_its_drawing(original):
 
     drawing = (Path(package.__file__).parent / "logo.svg").read_text()
     assert (original / "logo.png").read_bytes() == vl_convert.svg_to_png(drawing, scale=1)
+
+
+def test_toys_come_from_their_files_as_they_were_drawn(tmp_path):
+    """Every feature of the Higgs world, the derived ones too, is the same to the last bit."""
+    config = load_config(find_config("quick"))
+    world = make_simulator(config.simulator.name, config.simulator.options)
+    events = world.generate(dict.fromkeys((p.name for p in world.processes), 200), seed=1)
+    shifted = world.shift(events, {"tes": 1.013}, streams=Streams(1))
+    write_table(tmp_path / "toy_000000.parquet", replace(shifted, weights=None, process=None))
+    shutil.copy(find_config("quick"), tmp_path / "config.yaml")
+    stored = StoredBenchmark(tmp_path).pseudo_experiments
+    one, two = feature_columns(shifted), feature_columns(stored.draw(stored.truths()[0]).events)
+    assert list(one) == list(two)
+    assert all(one[name].tobytes() == two[name].tobytes() for name in one)
 
 
 def test_answers_in_a_secret_order_are_put_back(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse._version import __version__
-from fairuniverse.api.benchmark import Benchmark, progress_bar, read_primary
+from fairuniverse.api.benchmark import Benchmark, progress_bar
 from fairuniverse.api.scores import write_page
 from fairuniverse.api.toys import unanswered
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, InvalidDataError
@@ -111,7 +111,7 @@ def ingest(input_data: str | Path, submission: str | Path, output: str | Path, *
     output = Path(output)
     try:
         _empty(output)
-        benchmark = _StoredBenchmark(Path(input_data))
+        benchmark = StoredBenchmark(Path(input_data))
         loaded = load_submission(submission, name="submission")
         with tempfile.TemporaryDirectory() as folder:
             results = run_submission(
@@ -306,7 +306,7 @@ def _backend(input_data: Path) -> Backend:
         return get_backend("none")
 
 
-class _StoredBenchmark(Benchmark):
+class StoredBenchmark(Benchmark):
     """The benchmark of a bundle's input data: toys from files, their truth unknown."""
 
     def __init__(self, folder: Path) -> None:
@@ -323,7 +323,7 @@ class _StoredBenchmark(Benchmark):
 class _StoredToys:
     """Pseudo-experiments of files, in their order."""
 
-    def __init__(self, benchmark: _StoredBenchmark) -> None:
+    def __init__(self, benchmark: StoredBenchmark) -> None:
         self._benchmark = benchmark
         self.n_mu = 1
         self.n_toys = benchmark.config.pseudo_experiments.n_toys
@@ -338,8 +338,9 @@ class _StoredToys:
         return [Truth(0, i, float("nan"), {}) for i in range(self.n_toys)]
 
     def draw(self, truth: Truth, *, n_threads: int = 1) -> PseudoExperiment:
-        """The events of one file."""
+        """The events of one file, as they were drawn: nothing is derived anew."""
         from fairuniverse.pseudo_experiments import PseudoExperiment
+        from fairuniverse.tables import read_events
 
-        path = self._benchmark.folder / _toy_name(truth.i_toy)
-        return PseudoExperiment(read_primary(path, self._benchmark.simulator).events, truth)
+        world, path = self._benchmark.simulator, self._benchmark.folder / _toy_name(truth.i_toy)
+        return PseudoExperiment(read_events(path, world.schema, [p.name for p in world.processes]), truth)
