@@ -54,7 +54,11 @@ def write_run(
                 "benchmark": {"name": config.name, "version": config.version, "config": config.to_dict()},
                 "mu_range": list(results.mu_range),
                 "confidence_level": results.confidence_level,
-                "submission": {"name": name, "digest": f"digest of {name}"},
+                "submission": {
+                    "name": name,
+                    "digest": f"digest of {name}",
+                    "is_reference": name == "oracle",
+                },
                 "isolation": {"backend": "bubblewrap", "is_isolated": True},
                 "versions": {"fairuniverse": "1.2.3"},
                 "fit": {"status": "ok", "wall_time_s": 12.5, "memory_mib": 500.0},

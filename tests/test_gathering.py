@@ -164,6 +164,15 @@ def test_several_runs_of_one_name_are_told_apart(tmp_path):
     assert ratios == {"oracle [new]": pytest.approx(1.0), "oracle [old]": pytest.approx(4.0)}
 
 
+def test_a_strangers_oracle_is_none(tmp_path):
+    """Only who was told the true nuisance parameters is what the others are compared with."""
+    stranger = {"name": "oracle", "digest": "a stranger's", "is_reference": False}
+    write_run(tmp_path / "a", gaussian_results(), "oracle", submission=stranger)
+    (block,), _ = gather([tmp_path])
+    assert "width_over_oracle" not in block.standings[0].scores
+    assert not block.standings[0].is_reference
+
+
 def test_runs_without_isolation_are_marked(tmp_path):
     """A dagger in Markdown, a column in CSV and JSON; a manifest that says nothing is not isolated."""
     write_run(tmp_path / "a", gaussian_results(), "bare", isolation={"is_isolated": False})

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from fairuniverse import registry
 from fairuniverse.errors import FairUniverseError, StorageError
 from fairuniverse.reporting.standings import (
+    BLIND,
     EXACT,
     ORACLE,
-    REFERENCES,
     Block,
     Standing,
     by_quality,
@@ -180,7 +180,7 @@ def _with_ratios(runs: Sequence[Run], *, is_public: bool) -> list[Standing]:
     references = {
         column: max(named, key=lambda run: run.finished)
         for column, name in (("width_over_oracle", ORACLE), ("width_over_exact", EXACT))
-        if (named := [run for run in runs if run.submission == name])
+        if (named := [run for run in runs if run.submission == name and _is_reference(run)])
     }
     standings = []
     for run, name in zip(runs, _distinct_names(runs), strict=True):
@@ -207,10 +207,16 @@ def _standing(run: Run, name: str, is_public: bool) -> Standing:
         run=run.folder,
         finished=run.finished,
         is_isolated=bool(run.manifest.get("isolation", {}).get("is_isolated", False)),
-        is_reference=run.submission in REFERENCES or bool(run.manifest["submission"].get("is_reference")),
+        is_reference=_is_reference(run),
         failures={status: n for status, n in card.failures.items() if n},
         scores={**card.scores, **_costs(run, card), **_worst_mu(card, is_public)},
     )
+
+
+def _is_reference(run: Run) -> bool:
+    """Whether a run is a line to compare with; who is told the truth, only if it was told it."""
+    is_told = bool(run.manifest["submission"].get("is_reference"))
+    return is_told or run.submission in (EXACT, BLIND)
 
 
 def _costs(run: Run, card: ScoreCard) -> dict[str, ScoreValue]:

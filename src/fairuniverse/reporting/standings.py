@@ -19,8 +19,8 @@ from fairuniverse.statistics import pdg_round
 ORACLE, EXACT = "oracle", "exact_likelihood"
 """Submissions whose widths the others are divided by: true nuisances known, true densities known."""
 
-REFERENCES = (ORACLE, EXACT, "data_blind")
-"""Submissions that are lines to compare with."""
+BLIND = "data_blind"
+"""Submission that ignores the data: a line to compare with, too."""
 
 COLUMNS: Mapping[str, str] = {
     "coverage": "coverage",
