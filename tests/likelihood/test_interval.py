@@ -10,6 +10,7 @@ from fairuniverse.errors import FitError
 from fairuniverse.likelihood import (
     BinnedModel,
     Parameter,
+    ProfileRatio,
     Templates,
     fit,
     minos_interval,
@@ -202,3 +203,14 @@ def test_a_scan_is_the_profile_likelihood(higgs_like):
     answer = profile_interval(likelihood)
     points = [answer.lower, answer.best["mu"], answer.upper]
     assert profile_scan(likelihood, points) == pytest.approx([1.0, 0.0, 1.0], abs=1e-3)
+
+
+def test_the_ratio_finds_the_deeper_of_two_minima():
+    """A conditional fit below the best one starts anew: afterwards heights are above the deeper minimum."""
+    double = Curve(lambda x: 40 * (x**2 - 1) ** 2 + 3 * x, (Parameter("x", 1.5, 0.1, (-3.0, 3.0)),))
+    ratio = ProfileRatio(double, "x")
+    assert ratio.estimate == pytest.approx(1.0, abs=0.02)
+    deepest = double.function(-1.0092)
+    heights = [ratio(x) for x in (-1.0, 1.0, 1.1)]
+    assert heights == pytest.approx([double.function(x) - deepest for x in (-1.0, 1.0, 1.1)], abs=1e-3)
+    assert ratio.estimate == pytest.approx(-1.0092, abs=1e-3)

@@ -44,7 +44,7 @@ class ProfileRatio:
 
     def __init__(self, likelihood: Likelihood, name: str = "mu", lowest: float = -np.inf) -> None:
         self._likelihood, self._name, self._lowest = likelihood, name, lowest
-        self._start_from(fit(likelihood))
+        self._restart(None)
 
     @property
     def estimate(self) -> float:
@@ -61,14 +61,25 @@ class ProfileRatio:
             try:
                 return max(self._profile(value) - self._offset, 0.0)
             except BetterMinimum as better:
-                self._start_from(fit(self._likelihood, start=better.values))
+                self._restart(better.values)
         raise FitError(
             f"fits at {self._name} = {value} keep finding better minima: the likelihood has several"
         )
 
-    def _start_from(self, best: FitResult) -> None:
-        self._profile = Profile(self._likelihood, best, self._name)
-        self._offset = self._profile(self._lowest) if best[self._name] < self._lowest else 0.0
+    def _restart(self, start: NDArray[np.float64] | None) -> None:
+        """Find the best fit from a starting point, and its height if it has to be at the lowest value."""
+        for _ in range(_MAX_RESTARTS):
+            best = fit(self._likelihood, start=start)
+            self._profile, self._offset = Profile(self._likelihood, best, self._name), 0.0
+            if best[self._name] >= self._lowest:
+                return
+            try:
+                self._offset = self._profile(self._lowest)
+            except BetterMinimum as better:
+                start = better.values
+            else:
+                return
+        raise FitError(f"fits at {self._name} = {self._lowest} keep finding better minima: it has several")
 
 
 def profile_scan(likelihood: Likelihood, values: ArrayLike, name: str = "mu") -> NDArray[np.float64]:
