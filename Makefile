@@ -8,12 +8,13 @@ OUTPUT ?= demo-output
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 KERNELS := $(wildcard simulators/*/kernel/*.[ch] simulators/*/fast/*.[ch])
 
-.PHONY: help setup demo test lint format benchmark browser sandbox clean
+.PHONY: help setup demo test lint format benchmark browser sandbox container clean
 help:
 	@echo 'make demo       simulate, run two methods, score and report, in about five minutes'
 	@echo 'make test       run the test suite'
 	@echo 'make lint       style and types'
 	@echo 'make benchmark  speed against the public package'
+	@echo 'make container  build the images and run their tests'
 	@echo 'make clean      remove what was built'
 
 setup: $(VENV)/.demo-ready
@@ -80,6 +81,15 @@ format: $(VENV)/.test-ready
 benchmark: $(VENV)/.test-ready
 	$(BIN)/python benchmarks/bench_pseudo_experiment.py
 	$(BIN)/python benchmarks/bench_simulator.py
+	$(BIN)/python benchmarks/bench_likelihood.py
+
+# Without a registry, tests/containers/make_base.sh makes a base: make container BUILD='--build-arg BASE=IMAGE'
+PODMAN ?= podman
+IMAGE ?= localhost/fairuniverse
+container: $(VENV)/.test-ready
+	$(PODMAN) build $(BUILD) -f scoring/Containerfile -t $(IMAGE) .
+	$(PODMAN) build $(BUILD) -f scoring/Containerfile -t $(IMAGE)-platform --target platform .
+	FAIRUNIVERSE_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/containers
 
 clean:
 	rm -rf $(VENV) build dist $(OUTPUT) src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
