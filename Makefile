@@ -81,6 +81,7 @@ format: $(VENV)/.test-ready
 benchmark: $(VENV)/.test-ready
 	$(BIN)/python benchmarks/bench_pseudo_experiment.py
 	$(BIN)/python benchmarks/bench_simulator.py
+	$(BIN)/python benchmarks/bench_isolation.py
 	$(BIN)/python benchmarks/bench_likelihood.py
 
 # Without a registry, tests/containers/make_base.sh makes a base: make container BUILD='--build-arg BASE=IMAGE'

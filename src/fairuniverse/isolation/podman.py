@@ -40,7 +40,8 @@ REMEDY = (
 )
 
 _CONTAINER_TMP_MIB = 64
-_ETC = "/etc"
+_OF_THIS_MACHINE = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+"""Variables that mean nothing in an image."""
 
 
 class Podman:
@@ -55,7 +56,6 @@ class Podman:
             something hidden lies where packages are installed.
     """
 
-    name = "podman"
     is_isolated = True
     remedy = REMEDY
 
@@ -64,7 +64,7 @@ class Podman:
 
         self._program = find_program("podman", REMEDY)
         self._image = image
-        self._is_root = os.geteuid() == 0
+        self.name = f"podman:{image}" if image else "podman"
         self._profile = json.dumps(container_profile(platform.machine()))
         self._installed = None if image else find_installed()
         if self._installed:
@@ -102,7 +102,8 @@ class Podman:
         )
         what = [self._image, "python3", *command[1:]] if self._image else [*self._root(folder), *command]
         container = [*podman, "run", *self._walls(folder, readable), *_limits(limits, len(fds))]
-        variables = [f"--env={key}={value}" for key, value in {**environment, "USER": "worker"}.items()]
+        kept = {k: v for k, v in environment.items() if not (self._image and k in _OF_THIS_MACHINE)}
+        variables = [f"--env={key}={value}" for key, value in {**kept, "USER": "worker"}.items()]
         process = spawn(
             guarded(task, [*container, *variables, *what]),
             cwd=Path("/"),
