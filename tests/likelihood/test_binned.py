@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood import BinnedModel, Templates, histfactory_approximation, profile_interval
@@ -55,20 +54,6 @@ def test_gradient_of_the_histfactory_model_agrees_with_differences(higgs_like, m
     assert likelihood.gradient(x) / scale == pytest.approx(
         _numerical_gradient(likelihood, x) / scale, abs=2e-3, rel=1e-4
     )
-
-
-@pytest.mark.parametrize("n", [0, 1, 80, 150, 400])
-def test_template_factor_is_profiled_exactly(counting_model, n):
-    """The closed form of the Barlow-Beeston factor equals a numerical minimisation over it."""
-    model = counting_model(50.0, 100.0, error=30.0)
-    delta, nu = 30 / 150, 150.0
-
-    def full(gamma):
-        poisson = 2 * (gamma * nu - n + (n * np.log(n / (gamma * nu)) if n else 0))
-        return poisson + ((gamma - 1) / delta) ** 2
-
-    best = minimize_scalar(full, bounds=(0, 5), method="bounded", options={"xatol": 1e-10}).fun
-    assert model.likelihood([n]).twice_nll(np.array([1.0])) == pytest.approx(best, rel=1e-4, abs=1e-6)
 
 
 def test_template_uncertainty_widens_the_expected_error(counting_model):

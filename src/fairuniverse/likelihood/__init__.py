@@ -32,6 +32,7 @@ from fairuniverse.likelihood.observables import BinnedScore, best_start, binned_
 from fairuniverse.likelihood.parameterized import ParameterizedLikelihood, with_numerical_gradient
 from fairuniverse.likelihood.profile import ProfileRatio, profile_scan
 from fairuniverse.likelihood.storage import load_model, save_model
+from fairuniverse.likelihood.template_errors import GaussianErrors, PoissonErrors, TemplateErrors
 from fairuniverse.likelihood.templates import Templates, fill_templates
 from fairuniverse.likelihood.unbinned import EventTerms, UnbinnedLikelihood, UnbinnedModel
 from fairuniverse.likelihood.workspace import histfactory_approximation, to_pyhf
@@ -50,6 +51,7 @@ __all__ = [
     "DensityModel",
     "EventTerms",
     "FitResult",
+    "GaussianErrors",
     "GoodnessOfFit",
     "Impact",
     "Impacts",
@@ -62,10 +64,12 @@ __all__ = [
     "Parameter",
     "ParameterizedLikelihood",
     "PiecewiseExponentialMorphing",
+    "PoissonErrors",
     "PolynomialMorphing",
     "ProductMorphing",
     "ProfileInterval",
     "ProfileRatio",
+    "TemplateErrors",
     "Templates",
     "UnbinnedLikelihood",
     "UnbinnedModel",

@@ -2,14 +2,12 @@
 
 Twice the negative log-likelihood, up to a constant that makes it zero for a perfect fit without pulls, is
 
-    2 sum_b [gamma_b nu_b - n_b + n_b ln(n_b / (gamma_b nu_b))]
-    + sum_b ((gamma_b - 1) / delta_b)^2 + sum_j (alpha_j - a_j)^2
+    2 sum_b [nu_b - n_b + n_b ln(n_b / nu_b)] + sum_b c_b(gamma_b) + sum_j (alpha_j - a_j)^2
 
-with nu_b = sum_p f_p(mu, theta) N_pb r_pb(alpha): yields N, factor f (mu for signal, times every
-normalisation nuisance), morphing r. The gamma_b stand for the finite simulated sample with relative
-uncertainty delta_b, one per bin for the sum of processes (Barlow and Beeston, Comput. Phys. Commun. 77
-(1993) 219, in Conway's form, arXiv:1103.0354); their best values are known in closed form, so they cost no
-fit parameter.
+with nu_b = sum_p gamma_pb f_p(mu, theta) N_pb r_pb(alpha): yields N, factor f (mu for signal, times every
+normalisation nuisance), morphing r. The gamma_b, one per bin, multiply the background and stand for the
+finite simulated sample; their constraint c is that of `template_errors`. Their best values are known in
+closed form, so they cost no fit parameter.
 """
 
 from __future__ import annotations
@@ -25,11 +23,11 @@ from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.factors import Factor, LinearFactor
 from fairuniverse.likelihood.fit import Parameter, centred, parameters_in_pulls
 from fairuniverse.likelihood.morphing import Morphing
+from fairuniverse.likelihood.template_errors import PoissonErrors, TemplateErrors
 from fairuniverse.likelihood.templates import Templates
 from fairuniverse.nuisance import NuisanceParameter
 
 _MIN_EXPECTED = 1e-9
-_MIN_GAMMA = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +41,14 @@ class BinnedModel:
         nuisances: All nuisance parameters, shape and normalisation.
         morphing: How the shape nuisances deform the templates; None if there are none.
         factor: How a normalisation nuisance multiplies yields, `LinearFactor` or `Code4Factor.of`.
+        template_errors: What the finite simulated sample does, `PoissonErrors` or `GaussianErrors`.
     """
 
     templates: Templates
     nuisances: tuple[NuisanceParameter, ...] = ()
     morphing: Morphing | None = None
     factor: Callable[[NuisanceParameter], Factor] = LinearFactor
+    template_errors: Callable[[Templates], TemplateErrors] = PoissonErrors
 
     def __post_init__(self) -> None:
         shapes = tuple(p for p in self.nuisances if p.kind == "shape")
@@ -78,6 +78,11 @@ class BinnedModel:
     def relative_error(self) -> NDArray[np.float64]:
         """Monte Carlo uncertainty delta_b of the total expectation, shape (n_bins,)."""
         return self.templates.relative_error
+
+    @cached_property
+    def errors(self) -> TemplateErrors:
+        """Factors of the bins that stand for the finite simulated sample."""
+        return self.template_errors(self.templates)
 
     @cached_property
     def constrained(self) -> NDArray[np.float64]:
@@ -123,25 +128,40 @@ class BinnedModel:
         slopes[self._scale_index] = np.where(self._is_own, own, terms).prod(axis=1)
         return terms.prod(axis=0), slopes
 
+    @cached_property
+    def _parts(self) -> NDArray[np.float64]:
+        """Which processes the template errors scale, and which they do not, shape (2, n_processes)."""
+        return np.array([self.errors.is_scaled, ~self.errors.is_scaled], dtype=np.float64)
+
     def expected(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected events at x = (mu, alpha), shape (n_bins,)."""
+        return np.asarray(self.expected_parts(x).sum(axis=0))
+
+    def expected_parts(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Expected events that the template errors scale, and those that they do not, shape (2, n_bins)."""
         yields = self.templates.yields
         if self.morphing is not None:
             yields = yields * self.morphing.ratio(x[self._shape_index])
-        return np.asarray(self._factor_terms(x)[0].prod(axis=0) @ yields)
+        return np.asarray((self._parts * self._factor_terms(x)[0].prod(axis=0)) @ yields)
 
     def expected_and_jacobian(
         self, x: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Expected events, shape (n_bins,), and their derivatives in x, shape (n_parameters, n_bins)."""
+        expected, jacobian = self.parts_and_jacobians(x)
+        return expected.sum(axis=0), jacobian.sum(axis=0)
+
+    def parts_and_jacobians(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Parts of the expectation, (2, n_bins), and their derivatives in x, (2, n_parameters, n_bins)."""
         factors, slopes = self._factors_and_slopes(x)
+        factors, slopes = self._parts * factors, self._parts[:, None] * slopes
         yields = self.templates.yields
         if self.morphing is None:
             return factors @ yields, slopes @ yields
         ratio, gradient = self.morphing.ratio_and_gradient(x[self._shape_index])
-        jacobian = slopes @ (yields * ratio)
-        jacobian[self._shape_index] = np.einsum("pb,jpb->jb", factors[:, None] * yields, gradient)
-        return factors @ (yields * ratio), jacobian
+        jacobians = slopes @ (yields * ratio)
+        jacobians[:, self._shape_index] = np.einsum("kp,jpb->kjb", factors, yields * gradient)
+        return factors @ (yields * ratio), jacobians
 
     def process_yields_and_jacobian(
         self, x: NDArray[np.float64]
@@ -158,10 +178,11 @@ class BinnedModel:
 
     def fisher_information(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected information on x, constraints and template uncertainty included, shape (n, n)."""
-        expected, jacobian = self.expected_and_jacobian(x)
-        expected = np.maximum(expected, _MIN_EXPECTED)
-        variance = expected * (1 + expected * self.relative_error**2)
-        return (jacobian / variance) @ jacobian.T + np.diag(self.constrained)
+        parts, jacobians = self.parts_and_jacobians(x)
+        expected, jacobian = np.maximum(parts.sum(axis=0), _MIN_EXPECTED), jacobians.sum(axis=0)
+        variance = expected + parts[0] ** 2 * self.errors.variance
+        information: NDArray[np.float64] = (jacobian / variance) @ jacobian.T
+        return information + np.diag(self.constrained)
 
     def expected_sigma(self, mu: float = 1.0) -> float:
         """Expected standard error of mu at nominal pulls, from the Fisher information."""
@@ -207,8 +228,9 @@ class BinnedModel:
 
     def toy(self, x: NDArray[np.float64], *, rng: np.random.Generator) -> NDArray[np.float64]:
         """Counts of a toy at x, shape (n_bins,); true templates are drawn within their uncertainty."""
-        factors = rng.normal(1.0, self.relative_error)
-        return rng.poisson(np.maximum(factors, 0.0) * np.maximum(self.expected(x), 0.0)).astype(np.float64)
+        scaled, fixed = self.expected_parts(x)
+        expected = self.errors.draw(rng=rng) * scaled + fixed
+        return np.asarray(rng.poisson(np.maximum(expected, 0.0)), dtype=np.float64)
 
     def centres(self, auxiliaries: Mapping[str, float]) -> NDArray[np.float64]:
         """Centres of the constraints from named pulls, 0 for those left out, shape (n_parameters,)."""
@@ -243,8 +265,9 @@ class BinnedLikelihood:
 
     def with_known_templates(self, x: NDArray[np.float64]) -> BinnedLikelihood:
         """The same data where the template factors are known to be the best ones at x."""
-        factors = self._gamma(np.maximum(self.model.expected(x), _MIN_EXPECTED))
-        yields = self.model.templates.yields * factors
+        is_scaled = self.model.errors.is_scaled[:, None]
+        factors = self._factors(self.model.expected_parts(x))
+        yields = self.model.templates.yields * np.where(is_scaled, factors, 1.0)
         templates = replace(self.model.templates, yields=yields, variances=np.zeros_like(yields))
         return BinnedLikelihood(replace(self.model, templates=templates), self.data, self.auxiliaries)
 
@@ -255,28 +278,22 @@ class BinnedLikelihood:
 
     def twice_nll(self, x: NDArray[np.float64]) -> float:
         """Twice the negative log-likelihood at x = (mu, alpha), template uncertainty profiled."""
-        expected = np.maximum(self.model.expected(x), _MIN_EXPECTED)
-        gamma = self._gamma(expected)
-        scaled = gamma * expected
-        pulls = _ratio(gamma - 1, self.model.relative_error)
-        poisson = 2 * float(scaled.sum() - self.data @ np.log(scaled))
+        parts = self.model.expected_parts(x)
+        factors = self._factors(parts)
+        expected = np.maximum(factors * parts[0] + parts[1], _MIN_EXPECTED)
+        poisson = 2 * float(expected.sum() - self.data @ np.log(expected))
         constraints = float(self.model.constrained @ (x - self.auxiliaries) ** 2)
-        return poisson + self._saturated + float(pulls @ pulls) + constraints
+        return poisson + self._saturated + self.model.errors.penalty(factors) + constraints
 
     def gradient(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Derivatives of `twice_nll`, shape (n_parameters,)."""
-        expected, jacobian = self.model.expected_and_jacobian(x)
-        expected = np.maximum(expected, _MIN_EXPECTED)
-        gradient = 2 * jacobian @ (self._gamma(expected) - self.data / expected)
+        parts, jacobians = self.model.parts_and_jacobians(x)
+        factors = self._factors(parts)
+        expected = np.maximum(factors * parts[0] + parts[1], _MIN_EXPECTED)
+        gradient = 2 * (factors * jacobians[0] + jacobians[1]) @ (1 - self.data / expected)
         return np.asarray(gradient + 2 * self.model.constrained * (x - self.auxiliaries))
 
-    def _gamma(self, expected: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Best template factor of each bin: the positive root of its quadratic equation."""
-        variance = self.model.relative_error**2
-        b = 1 - expected * variance
-        gamma = (b + np.sqrt(b * b + 4 * self.data * variance)) / 2
-        return np.maximum(gamma, _MIN_GAMMA)  # only an empty bin can pull the factor to its limit, 0
-
-
-def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+    def _factors(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Best template factor of each bin."""
+        scaled, fixed = parts
+        return self.model.errors.best(self.data, np.maximum(scaled, _MIN_EXPECTED), fixed)

@@ -21,6 +21,7 @@ from fairuniverse.likelihood.binned import BinnedModel
 from fairuniverse.likelihood.factors import Code4Factor
 from fairuniverse.likelihood.histfactory import Code4Morphing, LinearMorphing, ProductMorphing
 from fairuniverse.likelihood.morphing import Code4pMorphing, Morphing
+from fairuniverse.likelihood.template_errors import GaussianErrors
 from fairuniverse.likelihood.templates import Templates
 from fairuniverse.nuisance import Normal, NuisanceParameter, Prior, Uniform
 from fairuniverse.protocols import Process
@@ -161,7 +162,9 @@ class _Reader:
         processes = tuple(map(Process, names, expected, is_signal))
         nuisances = tuple(self.parameters.values())
         morphing = ProductMorphing(nuisances, tuple(self._parts())) if nuisances else None
-        return BinnedModel(Templates(processes, yields, variances), nuisances, morphing)
+        return BinnedModel(
+            Templates(processes, yields, variances), nuisances, morphing, template_errors=GaussianErrors
+        )
 
     def data(self) -> NDArray[np.float64]:
         """Observed counts in the order of the bins, then the auxiliary ones."""

@@ -16,6 +16,7 @@ from fairuniverse.likelihood.binned import BinnedModel
 from fairuniverse.likelihood.factors import LinearFactor
 from fairuniverse.likelihood.monomials import Axis
 from fairuniverse.likelihood.morphing import PolynomialMorphing
+from fairuniverse.likelihood.template_errors import PoissonErrors
 from fairuniverse.likelihood.templates import Templates
 from fairuniverse.nuisance import LogNormal, Normal, NuisanceParameter, Prior, Uniform
 from fairuniverse.protocols import Process
@@ -27,11 +28,15 @@ def save_model(model: BinnedModel, path: str | Path) -> None:
     """Write a binned model with polynomial morphing, or none, to an ``.npz`` file.
 
     Raises:
-        InvalidDataError: The model has another morphing or other factors; save the model it came from.
+        InvalidDataError: The model has another morphing, other factors or other template errors; save the
+            model it came from.
     """
     morphing = model.morphing
-    if model.factor is not LinearFactor or not isinstance(morphing, PolynomialMorphing | None):
-        raise InvalidDataError("only models with polynomial morphing and linear factors can be saved")
+    is_plain = model.factor is LinearFactor and model.template_errors is PoissonErrors
+    if not (is_plain and isinstance(morphing, PolynomialMorphing | None)):
+        raise InvalidDataError(
+            "only models with polynomial morphing, linear factors and Poisson template errors can be saved"
+        )
     words = {
         "processes": [asdict(p) for p in model.templates.processes],
         "nuisances": [asdict(p) | {"prior_family": type(p.prior).__name__} for p in model.nuisances],

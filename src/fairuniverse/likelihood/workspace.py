@@ -13,6 +13,7 @@ from fairuniverse.errors import InvalidDataError
 from fairuniverse.likelihood.binned import BinnedModel
 from fairuniverse.likelihood.factors import Code4Factor
 from fairuniverse.likelihood.morphing import Code4pMorphing
+from fairuniverse.likelihood.template_errors import GaussianErrors
 from fairuniverse.nuisance import NuisanceParameter
 
 CHANNEL = "bins"
@@ -20,12 +21,12 @@ MEASUREMENT = "fairuniverse"
 
 
 def histfactory_approximation(model: BinnedModel) -> BinnedModel:
-    """The same model as HistFactory says it: ``code4p`` morphing, ``code4`` normalisations.
+    """The same model as HistFactory says it: ``code4p`` morphing, ``code4`` normalisations, ``staterror``.
 
-    Both agree with the model at 0 and +-1 sigma of every nuisance.
+    The first two agree with the model at 0 and +-1 sigma of every nuisance.
     """
     morphing = None if model.morphing is None else Code4pMorphing.through(model.morphing)
-    return replace(model, morphing=morphing, factor=Code4Factor.of)
+    return replace(model, morphing=morphing, factor=Code4Factor.of, template_errors=GaussianErrors)
 
 
 def to_pyhf(model: BinnedModel, data: ArrayLike) -> dict[str, Any]:
