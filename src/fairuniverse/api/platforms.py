@@ -303,6 +303,7 @@ def _backend(input_data: Path) -> Backend:
     try:
         return get_backend("bubblewrap", hidden=[input_data])
     except IsolationError:
+        print("no sandbox works within this container: the container alone keeps the submission in")
         return get_backend("none")
 
 
