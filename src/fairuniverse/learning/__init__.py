@@ -17,6 +17,7 @@ True
 
 from fairuniverse.learning.cells import ScoreCells
 from fairuniverse.learning.copies import ShiftedCopies, nuisance_design, shifted_copies
+from fairuniverse.learning.method import ClassifierMethod, classifier_copies, train_classifier
 from fairuniverse.learning.networks import load_network, mlp, outputs, save_network
 from fairuniverse.learning.optimisation import (
     History,
@@ -30,6 +31,7 @@ from fairuniverse.learning.samples import further_events, template_events
 from fairuniverse.learning.score import NetworkScore, balanced
 
 __all__ = [
+    "ClassifierMethod",
     "History",
     "NetworkScore",
     "ScoreCells",
@@ -37,6 +39,7 @@ __all__ = [
     "Standardizer",
     "balanced",
     "binary_cross_entropy",
+    "classifier_copies",
     "cross_entropy",
     "deterministic",
     "further_events",
@@ -47,5 +50,6 @@ __all__ = [
     "save_network",
     "shifted_copies",
     "template_events",
+    "train_classifier",
     "train_network",
 ]

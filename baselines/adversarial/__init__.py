@@ -1,0 +1,1 @@
+"""A classifier that hides the nuisances from an adversary: a complete submission folder."""

@@ -1,0 +1,1 @@
+"""A classifier that is flat along the nuisances: a complete submission folder."""
