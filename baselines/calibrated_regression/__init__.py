@@ -1,0 +1,1 @@
+"""Regression of mu from a histogram, its interval calibrated: a complete submission folder."""
