@@ -414,13 +414,14 @@ def compare(simulated: Path, reference: Path, simulator: str, output: Path | Non
 @main.command(name="list")
 @json_option
 def list_names(as_json: bool) -> None:
-    """List the configurations, simulators and baselines that can be named."""
+    """List what can be named: configurations, simulators, baselines, and references for them."""
     from fairuniverse import registry
 
     names = {
         "configurations": registry.configs(),
         "simulators": registry.names(registry.SIMULATORS),
         "baselines": registry.names(registry.BASELINES),
+        "references": registry.names(registry.REFERENCES),
     }
     if as_json:
         click.echo(json.dumps(names, indent=2))
