@@ -1,5 +1,6 @@
 """Build of the compiled event kernels: plain C in shared libraries, loaded with ctypes."""
 
+import os
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -21,6 +22,12 @@ FLAGS = [
 
 class BuildKernels(build_ext):
     """Compile each kernel without the Python headers: it knows nothing of Python."""
+
+    def build_extensions(self):  # noqa: D102
+        # Python's own linker flags are for modules of Python, and not every compiler takes them.
+        if compiler := os.environ.get("CC"):
+            self.compiler.set_executables(linker_so=f"{compiler} -shared")
+        super().build_extensions()
 
     def build_extension(self, ext):  # noqa: D102
         try:
