@@ -152,7 +152,7 @@ def mixture_log_density(outputs: Tensor, targets: Tensor) -> Tensor:
     import torch
 
     n, d = targets.shape
-    shares, means, widths = outputs.split([N_COMPONENTS, N_COMPONENTS * d, N_COMPONENTS * d], dim=1)
+    shares, means, widths = torch.split(outputs, [N_COMPONENTS, N_COMPONENTS * d, N_COMPONENTS * d], dim=1)
     # A density that may become infinitely narrow ends every game.
     log_sigma = widths.reshape(n, N_COMPONENTS, d).clamp(min=MIN_LOG_SIGMA)
     pulls = (targets[:, None] - means.reshape(n, N_COMPONENTS, d)) * torch.exp(-log_sigma)

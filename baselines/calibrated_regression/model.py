@@ -205,8 +205,8 @@ class Regression:
         """Write the network and the numbers around it."""
         config = {"n_in": self.whitening.shape[1], "hidden": REGRESSION, "n_out": 2}
         save_network(self.network, folder / "regression.safetensors", config)
-        numbers = {"centre": self.centre, "whitening": self.whitening}
-        np.savez(folder / "regression.npz", mu=[self.mu_centre, self.mu_unit], **numbers)
+        mu = np.array([self.mu_centre, self.mu_unit])
+        np.savez(folder / "regression.npz", mu=mu, centre=self.centre, whitening=self.whitening)
 
     @classmethod
     def load(cls, folder: Path) -> Regression:
@@ -223,7 +223,8 @@ def gaussian_loss(network: torch.nn.Module, x: Tensor, target: Tensor) -> Tensor
 
     mean, log_sigma = network(x).unbind(dim=1)
     log_sigma = log_sigma.clamp(min=MIN_LOG_SIGMA)
-    return ((target - mean) * torch.exp(-log_sigma)) ** 2 / 2 + log_sigma
+    loss: Tensor = ((target - mean) * torch.exp(-log_sigma)) ** 2 / 2 + log_sigma
+    return loss
 
 
 def _toys(model: BinnedModel, train: TrainingSet, n: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -239,4 +240,5 @@ def _toys(model: BinnedModel, train: TrainingSet, n: int) -> tuple[NDArray[np.fl
 
 def _logarithm(counts: NDArray[np.integer]) -> NDArray[np.float64]:
     """Smooth at zero, and of constant relative weight for large counts."""
-    return np.log(counts + 1.0)
+    logarithm: NDArray[np.float64] = np.log(counts + 1.0)
+    return logarithm

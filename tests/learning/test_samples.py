@@ -8,7 +8,7 @@ from fairuniverse.simulators.higgs_tautau import HiggsTauTau
 from fairuniverse.simulators.inferno_toy import InfernoToy
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.learning import further_events
+from fairuniverse.learning import further_events, samples, template_events
 from fairuniverse.training import TrainingSet
 
 
@@ -56,3 +56,14 @@ def test_they_cannot_be_saved_by_accident():
     """Unpickled they would be the training set of another process."""
     with pytest.raises(InvalidDataError, match="cannot be saved with a model"):
         pickle.dumps(further_events(training_set(InfernoToy()), 100, purpose="a"))
+
+
+def test_templates_get_more_events_where_they_are_few(monkeypatch):
+    """Twenty times the expected background, unless the training set has them or they are too many."""
+    train = training_set(InfernoToy(), ["r"])  # 500 events of each process, 1,000 of background expected
+    more = template_events(train, ratio=3.0)
+    assert np.bincount(more.events.process).tolist() == [500, 3000]
+    assert more.seed != train.seed
+    assert template_events(train, ratio=0.5) is train
+    monkeypatch.setattr(samples, "MAX_TEMPLATE_EVENTS", 3000)
+    assert template_events(train, ratio=3.0) is train
