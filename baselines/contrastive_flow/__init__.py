@@ -1,0 +1,1 @@
+"""Contrastive normalizing flows as features of a classifier: a complete submission folder."""
