@@ -299,7 +299,7 @@ class Anchor:
         view = View(
             np.array([_coordinate(a.parameter, here[a.parameter.name]) for a in axes]),
             spacing,
-            np.bincount(process, weights, minlength=len(morphing.processes)),
+            _yields(process, weights, len(morphing.processes)),
             _scales(morphing),
         )
         rows = np.arange(0, len(table), 1 + len(table) // N_CELL_EVENTS)
@@ -348,7 +348,8 @@ class Anchor:
         """Read what `save` wrote as number i."""
         model = load_model(folder / f"anchor{i}.npz")
         with np.load(folder / f"cells{i}.npz", allow_pickle=False) as file:
-            view, cells = (kind(*(file[f.name] for f in fields(kind))) for kind in (View, ScoreCells))
+            view = View(*(file[f.name] for f in fields(View)))
+            cells = ScoreCells(*(file[f.name] for f in fields(ScoreCells)))
         return cls(view, cells, AnchoredModel(**{f.name: getattr(model, f.name) for f in fields(model)}))
 
 
@@ -387,7 +388,7 @@ def _spacing(ratios: Ratios, sample: TrainingSet) -> NDArray[np.float64]:
     table = table.iloc[:: 1 + len(table) // N_CELL_EVENTS]
     process, weights = table["process"].cat.codes.to_numpy(), table["weights"].to_numpy()
     shapes = [p for p in sample.nuisances if p.kind == "shape"]
-    yields = np.bincount(process, weights, minlength=len(sample.processes))
+    yields = _yields(process, weights, len(sample.processes))
     z = np.array([_coordinate(p, _seen_from(p)) for p in shapes])
     view = View(z, np.full(len(z), np.inf), yields, np.empty((0, len(yields))))
     scores = view.scores(ratios, ratios.standardizer(table))
@@ -416,6 +417,11 @@ def _recentred(parameter: NuisanceParameter, alpha: float, step: float) -> Nuisa
         for a in (alpha - step, alpha, alpha + step)
     )
     return replace(parameter, nominal=nominal, bounds=(low, high))
+
+
+def _yields(process: NDArray[Any], weights: NDArray[np.float64], n_processes: int) -> NDArray[np.float64]:
+    """Expected events of each process."""
+    return np.asarray(np.bincount(process, weights, minlength=n_processes), dtype=np.float64)
 
 
 def _scales(train: TrainingSet) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""Unbinned likelihood of learned density ratios: a complete submission folder."""
