@@ -50,7 +50,7 @@ demo: $(VENV)/.demo-ready
 	@echo 'open $(OUTPUT)/report.html in a browser'
 
 test: $(VENV)/.test-ready browser sandbox
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Pages are tested in a real browser; where it cannot be installed these tests skip and say so.
 browser:

@@ -152,8 +152,8 @@ class NuisanceParameter:
         """Constraint term to add to twice the negative log-likelihood, up to a constant.
 
         The squared pull, 0 if uniform, within the bounds, and infinite beyond them. A truncated prior differs
-        from the whole one by its norm only, a constant. A clipped one has the tail's probability on the bound;
-        the density takes its place.
+        from the whole one by its norm only, a constant. A clipped one has the tail's probability on the
+        bound; the density takes its place.
         """
         lower, upper = self.bounds
         if not lower <= theta <= upper:
