@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fairuniverse.errors import IsolationError
+from fairuniverse.isolation import process
 from fairuniverse.isolation.backends import get_backend
 from fairuniverse.runner import run_submission
 from fairuniverse.submission import load_submission
@@ -41,11 +42,21 @@ def test_every_hostile_deed_is_stopped_and_named(sandbox):
     assert n_left == 0
 
 
+def test_what_the_kernel_kills_is_noticed(sandbox, monkeypatch):
+    """Where control groups limit memory, a child that the kernel killed is named, however fast that was."""
+    monkeypatch.setattr(process, "_usage", lambda _: process._Usage(0.0, 0.0))
+    with hostility.sandboxes(sandbox) as start:
+        worker = start()
+        if sandbox.name == "bubblewrap" and "memory" not in worker._group.folders:
+            pytest.skip("no control group can be made here")
+        status, message = hostility.ask(worker, "allocate_in_children")
+    assert (status, "the kernel killed it" in message) == ("out_of_memory", True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="all other tests run as an ordinary user already")
+@pytest.mark.parametrize("sandbox", ["bubblewrap"], indirect=True)  # podman needs users that only root gives
 def test_an_ordinary_user_has_the_same_sandbox(sandbox):
     """A user without any right, and without control groups, runs the hostile submission as root does."""
-    if sandbox.name != "bubblewrap":
-        pytest.skip("podman needs more than one user, which only an administrator gives")
     command = [*as_user(60123), sys.executable, hostility.__file__, sandbox.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

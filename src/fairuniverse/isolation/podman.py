@@ -13,8 +13,12 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+import psutil
 
 from fairuniverse.isolation.backends import Started, spawn
 from fairuniverse.isolation.bubblewrap import (
@@ -26,7 +30,7 @@ from fairuniverse.isolation.bubblewrap import (
     let_everybody_read,
     spare_uid,
 )
-from fairuniverse.isolation.cgroup import ControlGroup, Limits
+from fairuniverse.isolation.cgroup import ControlGroup, Limits, own_groups
 from fairuniverse.isolation.guard import FIRST_FD, Task, guarded
 from fairuniverse.isolation.installed import find_installed
 from fairuniverse.isolation.seccomp import container_profile
@@ -111,7 +115,7 @@ class Podman:
             fds=fds,
             output=output,
         )
-        return Started(process, ControlGroup({}))
+        return Started(process, ContainerGroup({}, podman=process.pid))
 
     def _state(self, folder: Path) -> list[str]:
         """Where podman keeps what it knows: with an image where that is, otherwise in the private folder."""
@@ -175,6 +179,46 @@ class Podman:
         yield from (path for path in folders if path.is_dir() and not path.is_symlink())
         yield from (path for path in map(Path, SYSTEM_FILES) if path.exists())
         yield from (path for path in self._installed.folders if path not in self._installed.masks)
+
+
+@dataclass(frozen=True)
+class ContainerGroup(ControlGroup):
+    """The group that podman makes, found by what is in it; its processes are those below podman.
+
+    Attributes:
+        podman: Process that started podman.
+        found: Where the kernel counts, once there is a container.
+    """
+
+    podman: int = 0
+    found: list[ControlGroup] = field(default_factory=list)
+
+    def n_killed(self) -> int:
+        """Processes that the kernel killed because the container's memory was full."""
+        if not self.found:
+            self.found.extend({g.folders["memory"]: g for g in self._find()}.values())
+        return sum(group.n_killed() for group in self.found)
+
+    def _find(self) -> Iterator[ControlGroup]:
+        with suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.podman).children(recursive=True):
+                with suppress(OSError):
+                    group = _memory_group(process.pid)
+                    if group and any(map(_is_container, group.folders["memory"].parts)):
+                        yield group
+
+
+def _memory_group(pid: int) -> ControlGroup | None:
+    """The group that counts the memory of a process."""
+    cgroup, mounts = (Path(p).read_text() for p in (f"/proc/{pid}/cgroup", "/proc/self/mountinfo"))
+    homes = own_groups(cgroup, mounts)
+    home = homes.get("memory") or homes.get("v2")
+    return ControlGroup({"memory": home}, is_v2="memory" not in homes) if home else None
+
+
+def _is_container(name: str) -> bool:
+    """Whether a folder is the group of a container, not of the program that watches it."""
+    return name.startswith("libpod-") and not name.startswith("libpod-conmon")
 
 
 def _limits(limits: Limits, n_fds: int) -> Iterator[str]:
