@@ -43,7 +43,7 @@ from fairuniverse.likelihood import (
     profile_interval,
     save_model,
 )
-from fairuniverse.nuisance import LogNormal, NuisanceParameter
+from fairuniverse.nuisance import NuisanceParameter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,11 +252,7 @@ class AnchoredModel(BinnedModel):
     @cached_property
     def start(self) -> NDArray[np.float64]:
         """The nominal point: mu = 1, added noise at the centre of its prior."""
-        is_noise = [isinstance(p.prior, LogNormal) for p in self.nuisances]
-        pulls = [
-            0.0 if noise else p.prior.to_alpha(p.nominal)
-            for p, noise in zip(self.nuisances, is_noise, strict=True)
-        ]
+        pulls = [0.0 if p.is_noise else p.prior.to_alpha(p.nominal) for p in self.nuisances]
         return np.array([1.0, *pulls])
 
 
@@ -292,7 +288,7 @@ class Anchor:
             sample: Events that fill the templates.
             morphing: Independent events that tell how the templates deform.
         """
-        axes = [Axis(p, 2 if _is_noise(p) else 1) for p in nuisances if p.kind == "shape"]
+        axes = [Axis.of(p) for p in nuisances if p.kind == "shape"]
         here = {a.parameter.name: _seen_from(a.parameter) for a in axes}
         table = morphing.shift(here)
         process, weights = table["process"].cat.codes.to_numpy(), table["weights"].to_numpy()
@@ -362,15 +358,10 @@ def _numbers(train: TrainingSet, n_events: int) -> dict[str, int]:
     }
 
 
-def _is_noise(parameter: NuisanceParameter) -> bool:
-    """Whether a nuisance is the width of added noise, nominally absent: it acts through its variance."""
-    return isinstance(parameter.prior, LogNormal)
-
-
 def _coordinate(parameter: NuisanceParameter, theta: float) -> float:
     """What the network is told of a nuisance: its pull, or added noise over the median of its prior."""
     prior = parameter.prior
-    return theta / prior.from_alpha(0.0) if _is_noise(parameter) else prior.to_alpha(theta)
+    return theta / prior.from_alpha(0.0) if parameter.is_noise else prior.to_alpha(theta)
 
 
 def _coordinates(nuisances: Sequence[NuisanceParameter], point: NDArray[np.float64]) -> list[float]:
@@ -379,7 +370,7 @@ def _coordinates(nuisances: Sequence[NuisanceParameter], point: NDArray[np.float
 
 def _seen_from(parameter: NuisanceParameter) -> float:
     """Value of a nuisance at which an anchor takes scores: some noise, otherwise the nominal value."""
-    return parameter.prior.from_alpha(0.0) if _is_noise(parameter) else parameter.nominal
+    return parameter.prior.from_alpha(0.0) if parameter.is_noise else parameter.nominal
 
 
 def _spacing(ratios: Ratios, sample: TrainingSet) -> NDArray[np.float64]:
@@ -394,7 +385,7 @@ def _spacing(ratios: Ratios, sample: TrainingSet) -> NDArray[np.float64]:
     scores = view.scores(ratios, ratios.standardizer(table))
     rms = np.sqrt(np.average(scores**2, axis=0, weights=weights))
     spacing = MAX_EFFECT / np.maximum(rms, 1e-9)
-    is_noise = np.array([_is_noise(p) for p in shapes], dtype=bool)
+    is_noise = np.array([p.is_noise for p in shapes], dtype=bool)
     return np.where(is_noise | (spacing > PRIOR_REACH), np.inf, spacing)
 
 
@@ -476,8 +467,8 @@ def _points(axes: Sequence[Axis], spacing: NDArray[np.float64]) -> Iterator[dict
     for axis, step in zip(axes, spacing.tolist(), strict=True):
         p, reach = axis.parameter, min(step, PRIOR_REACH)
         centre = p.prior.to_alpha(_seen_from(p))
-        alone = NOISE_PULLS if _is_noise(p) else [centre + reach * a for a in (-1.0, -0.5, 0.5, 1.0)]
-        together = NOISE_PAIR_PULLS if _is_noise(p) else [centre + reach * a for a in (-0.7, 0.7)]
+        alone = NOISE_PULLS if p.is_noise else [centre + reach * a for a in (-1.0, -0.5, 0.5, 1.0)]
+        together = NOISE_PAIR_PULLS if p.is_noise else [centre + reach * a for a in (-0.7, 0.7)]
         values = [[float(np.clip(p.prior.from_alpha(a), *p.bounds)) for a in c] for c in (alone, together)]
         singles.append(values[0])
         pairs.append(values[1])

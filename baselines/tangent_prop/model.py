@@ -21,7 +21,8 @@ from fairuniverse.learning import (
     further_events,
     train_network,
 )
-from fairuniverse.nuisance import LogNormal, NuisanceParameter
+from fairuniverse.likelihood import Axis
+from fairuniverse.nuisance import NuisanceParameter
 from fairuniverse.seeding import Streams, generator
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def _shifted(
 
 def _neighbours(p: NuisanceParameter) -> tuple[float, float, float]:
     """Values below and above the nominal one, and their distance in prior sigmas (medians, for noise)."""
-    if isinstance(p.prior, LogNormal):
-        return p.nominal, p.prior.from_alpha(0.0), 1.0
-    low, high = (min(max(p.nominal + s * STEP * p.prior.sigma, p.bounds[0]), p.bounds[1]) for s in (-1, 1))
-    return low, high, (high - low) / p.prior.sigma
+    scale = Axis.of(p).scale
+    if p.is_noise:
+        return p.nominal, p.nominal + scale, 1.0
+    low, high = (min(max(p.nominal + s * STEP * scale, p.bounds[0]), p.bounds[1]) for s in (-1, 1))
+    return low, high, (high - low) / scale

@@ -44,8 +44,8 @@ from fairuniverse.likelihood import (
     load_model,
     profile_interval,
     save_model,
+    shape_axes,
 )
-from fairuniverse.nuisance import LogNormal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,7 @@ class Model:
     def fit(self, train: TrainingSet) -> None:
         """Train the networks on newly simulated events, then calibrate them on the training events."""
         self.confidence_level = train.confidence_level
-        axes = tuple(Axis(p, 2 if _is_noise(p) else 1) for p in train.nuisances if p.kind == "shape")
+        axes = shape_axes(train)
         monomials = Monomials.up_to(axes, DEGREES.get(len(axes), MANY_DEGREE)) if axes else None
         densities = Densities.fit(train, monomials)
         self.measurement = Measurement.fit(densities, train, monomials)
@@ -535,11 +535,6 @@ def _points(axes: Sequence[Axis]) -> Iterator[dict[str, float]]:
 def _thetas(axis: Axis, pulls: Sequence[float] | NDArray[np.float64]) -> list[float]:
     p = axis.parameter
     return [float(np.clip(p.prior.from_alpha(float(a)), *p.bounds)) for a in pulls]
-
-
-def _is_noise(parameter: Any) -> bool:
-    """Whether a nuisance is the width of added noise, nominally absent: it acts through its variance."""
-    return isinstance(parameter.prior, LogNormal)
 
 
 def _numbers(train: TrainingSet, n_events: int) -> dict[str, int]:

@@ -143,6 +143,11 @@ class NuisanceParameter:
         return min(max(theta, lower), upper)
 
     @property
+    def is_noise(self) -> bool:
+        """Whether it is the width of added noise, nominally absent, which acts through its variance."""
+        return isinstance(self.prior, LogNormal) and self.nominal == 0
+
+    @property
     def pull_bounds(self) -> tuple[float, float]:
         """The bounds as pulls, the range of the parameter in a fit."""
         lower, upper = self.bounds

@@ -29,6 +29,11 @@ class Axis:
     parameter: NuisanceParameter
     power: int = 1
 
+    @classmethod
+    def of(cls, parameter: NuisanceParameter) -> Axis:
+        """The coordinate in which a nuisance acts to first order: itself or, for added noise, its square."""
+        return cls(parameter, 2 if parameter.is_noise else 1)
+
     @cached_property
     def scale(self) -> float:
         """Change of theta that counts as one unit."""

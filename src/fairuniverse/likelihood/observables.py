@@ -26,7 +26,6 @@ from fairuniverse.likelihood.monomials import Axis
 from fairuniverse.likelihood.morphing import PolynomialMorphing
 from fairuniverse.likelihood.storage import load_model, save_model
 from fairuniverse.likelihood.templates import Templates
-from fairuniverse.nuisance import LogNormal
 from fairuniverse.protocols import ONE_SIGMA_CL, Interval, Process
 
 if TYPE_CHECKING:
@@ -60,12 +59,8 @@ _START_REACH = 3.0
 
 
 def shape_axes(train: TrainingSet) -> tuple[Axis, ...]:
-    """Coordinates in which the shape nuisances of a training set act as low-order polynomials.
-
-    Added noise (a log-normal width, nominally absent) acts through its variance, everything else linearly.
-    """
-    shapes = [p for p in train.nuisances if p.kind == "shape"]
-    return tuple(Axis(p, 2 if isinstance(p.prior, LogNormal) else 1) for p in shapes)
+    """Coordinates in which the shape nuisances of a training set act as low-order polynomials."""
+    return tuple(Axis.of(p) for p in train.nuisances if p.kind == "shape")
 
 
 def binned_model(
