@@ -7,14 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fairuniverse.learning import (
-    ClassifierMethod,
-    NetworkScore,
-    classifier_copies,
-    deterministic,
-    train_classifier,
-)
-from fairuniverse.seeding import generator
+from fairuniverse.learning import ClassifierMethod, NetworkScore, augmented_score
 
 if TYPE_CHECKING:
     from fairuniverse.training import TrainingSet
@@ -35,16 +28,12 @@ class Model(ClassifierMethod):
 
     def train_score(self, train: TrainingSet) -> NetworkScore:
         """Classifier of signal against all backgrounds, each event at one of many nuisance values."""
-        seed = int(generator(train.seed, "augmentation").integers(2**31))
-        standardizer, copies = classifier_copies(
+        return augmented_score(
             train,
             purpose="augmentation",
-            seed=seed,
             n_events=N_EVENTS,
             n_copies=N_COPIES,
             max_events=MAX_EVENTS,
+            hidden=HIDDEN,
+            n_epochs=N_EPOCHS,
         )
-        with deterministic(seed):
-            score = NetworkScore.untrained(standardizer, HIDDEN)
-            train_classifier(score, copies, seed=seed, n_epochs=N_EPOCHS)
-        return score

@@ -18,14 +18,13 @@ from fairuniverse import Interval
 from fairuniverse.errors import FitError
 from fairuniverse.learning import (
     NetworkScore,
-    classifier_copies,
+    augmented_score,
     deterministic,
     load_network,
     mlp,
     outputs,
     save_network,
     template_events,
-    train_classifier,
     train_network,
 )
 from fairuniverse.likelihood import BinnedModel, BinnedScore, calibrate_intervals
@@ -61,7 +60,15 @@ class Model:
 
     def fit(self, train: TrainingSet) -> None:
         """Train classifier and regression, then calibrate on newly simulated pseudo-experiments."""
-        self.score = train_score(train)
+        self.score = augmented_score(
+            train,
+            purpose="calibrated_regression",
+            n_events=N_EVENTS,
+            n_copies=N_COPIES,
+            max_events=MAX_EVENTS,
+            hidden=CLASSIFIER,
+            n_epochs=CLASSIFIER_EPOCHS,
+        )
         self.binned = BinnedScore.fit(
             template_events(train),
             self.score,
@@ -104,23 +111,6 @@ class Model:
             mu_hat, mu_hat - sigma, mu_hat + sigma, mu_true, level, method="conformal"
         )
         return calibration.lower_scale
-
-
-def train_score(train: TrainingSet) -> NetworkScore:
-    """Classifier of signal against all backgrounds, each event at one of many nuisance values."""
-    seed = int(generator(train.seed, "calibrated_regression").integers(2**31))
-    standardizer, copies = classifier_copies(
-        train,
-        purpose="calibrated_regression",
-        seed=seed,
-        n_events=N_EVENTS,
-        n_copies=N_COPIES,
-        max_events=MAX_EVENTS,
-    )
-    with deterministic(seed):
-        score = NetworkScore.untrained(standardizer, CLASSIFIER)
-        train_classifier(score, copies, seed=seed, n_epochs=CLASSIFIER_EPOCHS)
-    return score
 
 
 def pseudo_experiments(train: TrainingSet) -> Iterator[tuple[float, pd.DataFrame]]:

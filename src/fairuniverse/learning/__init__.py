@@ -17,7 +17,12 @@ True
 
 from fairuniverse.learning.cells import ScoreCells
 from fairuniverse.learning.copies import ShiftedCopies, nuisance_design, shifted_copies
-from fairuniverse.learning.method import ClassifierMethod, classifier_copies, train_classifier
+from fairuniverse.learning.method import (
+    ClassifierMethod,
+    augmented_score,
+    classifier_copies,
+    train_classifier,
+)
 from fairuniverse.learning.networks import load_network, mlp, outputs, save_network
 from fairuniverse.learning.optimisation import (
     History,
@@ -37,6 +42,7 @@ __all__ = [
     "ScoreCells",
     "ShiftedCopies",
     "Standardizer",
+    "augmented_score",
     "balanced",
     "binary_cross_entropy",
     "classifier_copies",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairuniverse.learning.copies import ShiftedCopies, shifted_copies
 from fairuniverse.learning.optimisation import binary_cross_entropy, train_network
 from fairuniverse.learning.preprocessing import Standardizer
+from fairuniverse.learning.reproducible import deterministic
 from fairuniverse.learning.samples import further_events, template_events
 from fairuniverse.learning.score import NetworkScore, balanced
 from fairuniverse.likelihood import BinnedScore
 from fairuniverse.protocols import Interval
+from fairuniverse.seeding import generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +86,37 @@ def classifier_copies(
     standardizer = Standardizer.fit(sample.data, train.features, azimuths="relative")
     copies = shifted_copies(sample, n_copies, seed=seed, max_events=max_events, transform=standardizer)
     return standardizer, copies
+
+
+def augmented_score(
+    train: TrainingSet,
+    *,
+    purpose: str,
+    n_events: int,
+    n_copies: int,
+    max_events: int,
+    hidden: Sequence[int],
+    n_epochs: int,
+) -> NetworkScore:
+    """Classifier of signal against all backgrounds, each event at one of many nuisance values.
+
+    Args:
+        train: The training set of the benchmark.
+        purpose: Name of the streams, see `further_events`.
+        n_events: Events to simulate, before selection.
+        n_copies: Points in the nuisance parameters.
+        max_events: Events of each process taken at each point.
+        hidden: Widths of the hidden layers.
+        n_epochs: Passes over the events.
+    """
+    seed = int(generator(train.seed, purpose).integers(2**31))
+    standardizer, copies = classifier_copies(
+        train, purpose=purpose, seed=seed, n_events=n_events, n_copies=n_copies, max_events=max_events
+    )
+    with deterministic(seed):
+        score = NetworkScore.untrained(standardizer, hidden)
+        train_classifier(score, copies, seed=seed, n_epochs=n_epochs)
+    return score
 
 
 def train_classifier(score: NetworkScore, copies: ShiftedCopies, *, seed: int, n_epochs: int) -> None:
