@@ -5,10 +5,10 @@ import pytest
 from fairuniverse.simulators.gaussian_2d import Gaussian2D
 from fairuniverse.simulators.inferno_toy import InfernoToy
 
+from exact_events import training_set
 from fairuniverse.learning import NetworkScore, Standardizer, deterministic
 from fairuniverse.nuisance import complete
 from fairuniverse.seeding import Streams
-from fairuniverse.training import TrainingSet
 
 pytest.importorskip("torch")
 
@@ -38,17 +38,10 @@ def load_small(load_as_stranger):
     return load
 
 
-def training_set(world, n_events=40_000):
-    """Training events of an exact world, all nuisances floating."""
-    events = world.generate({p.name: n_events for p in world.processes}, seed=1)
-    names = [p.name for p in world.nuisances]
-    return TrainingSet(world, events, seed=1, nuisances=names, mu_range=(0.5, 2.5), confidence_level=0.6827)
-
-
 @pytest.fixture(scope="module")
 def train():
     """Events of INFERNO's toy."""
-    return training_set(InfernoToy())
+    return training_set(InfernoToy(), n_events=40_000)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -152,7 +145,7 @@ def test_a_large_penalty_hides_the_nuisance(load_small, train):
 def test_tangents_are_the_derivatives_of_the_inputs(load_small):
     """On the rotated Gaussian the tangent of x is (-sin z, cos z) for signal, per prior sigma of 0.5 rad."""
     module = load_small("tangent_prop")
-    train = training_set(Gaussian2D(), 500)
+    train = training_set(Gaussian2D(), n_events=500)
     standardizer = Standardizer.fit(train.data, train.features)
     features, label, weights, tangents = module.tangent_sample(train, standardizer)
     assert features.shape == (1000, 2)

@@ -6,12 +6,9 @@ import torch
 from fairuniverse.simulators.gaussian_2d import Gaussian2D
 from fairuniverse.simulators.inferno_toy import InfernoToy
 
+from exact_events import draw, training_set
 from fairuniverse.errors import FitError
 from fairuniverse.learning import deterministic
-from fairuniverse.seeding import Streams
-from fairuniverse.training import TrainingSet
-
-NUISANCES = ("r", "rate", "bkg_scale")
 
 
 @pytest.fixture(scope="module")
@@ -30,26 +27,12 @@ def world():
     return InfernoToy(benchmark=4)
 
 
-def training_set(world, nuisances=NUISANCES):
-    """Twenty times the expected background."""
-    events = world.generate({p.name: 20_000 for p in world.processes}, seed=1)
-    return TrainingSet(
-        world, events, seed=1, nuisances=nuisances, mu_range=(0.5, 2.5), confidence_level=0.6827
-    )
-
-
 @pytest.fixture(scope="module")
 def model(submission, world):
     """The fitted model."""
     fitted = submission.Model()
     fitted.fit(training_set(world))
     return fitted
-
-
-def draw(world, mu=1.0, **nuisances):
-    """One pseudo-experiment."""
-    nominal = {p.name: p.nominal for p in world.nuisances}
-    return world.fresh_sampler().sample(mu, nominal | nuisances, streams=Streams(3)).to_pandas()
 
 
 def random_flow(submission, n_features, seed=4):

@@ -5,10 +5,10 @@ import pytest
 from fairuniverse.simulators.gaussian_2d import Gaussian2D
 from fairuniverse.simulators.inferno_toy import InfernoToy
 
+from exact_events import training_set
 from fairuniverse.likelihood import DensityModel, profile_interval
 from fairuniverse.nuisance import Normal, NuisanceParameter
 from fairuniverse.pseudo_experiments import PseudoExperiments
-from fairuniverse.training import TrainingSet
 
 SMALL = {
     "HIDDEN": (32, 32),
@@ -33,14 +33,6 @@ def baseline(load_as_stranger):
         assert hasattr(module, name)
         setattr(module, name, value)
     return module
-
-
-def training_set(world, nuisances, n_events=20_000):
-    """Training events of an exact world."""
-    events = world.generate({p.name: n_events for p in world.processes}, seed=1)
-    return TrainingSet(
-        world, events, seed=1, nuisances=nuisances, mu_range=(0.5, 2.5), confidence_level=0.6827
-    )
 
 
 @pytest.fixture(scope="module")

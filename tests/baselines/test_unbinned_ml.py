@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from fairuniverse.simulators.inferno_toy import InfernoToy
 
+from exact_events import training_set
 from fairuniverse.likelihood import DensityModel, EventTerms, profile_interval
 from fairuniverse.pseudo_experiments import PseudoExperiments
-from fairuniverse.training import TrainingSet
 
 SMALL = {
     "RATIO_HIDDEN": (32, 32),
@@ -35,20 +35,11 @@ def baseline(load_as_stranger):
     return module
 
 
-def training_set(nuisances=NUISANCES, n_events=30_000):
-    """Training events of the INFERNO toy."""
-    world = InfernoToy()
-    events = world.generate({p.name: n_events for p in world.processes}, seed=1)
-    return TrainingSet(
-        world, events, seed=1, nuisances=nuisances, mu_range=(0.5, 2.5), confidence_level=0.6827
-    )
-
-
 @pytest.fixture(scope="module")
 def model(baseline):
     """The fitted model."""
     fitted = baseline.Model()
-    fitted.fit(training_set())
+    fitted.fit(training_set(InfernoToy(), NUISANCES, 30_000))
     return fitted
 
 
@@ -99,7 +90,7 @@ def test_every_cell_is_unbinned_where_events_are_few(model):
 
 def test_densities_are_normalised_in_every_cell(model):
     """Means of ratios, and of shifted ratios, over reference events of a cell are one for every process."""
-    train = training_set()
+    train = training_set(InfernoToy(), NUISANCES, 30_000)
     table = train.shift()
     measurement = model.measurement
     scores, probabilities, shifts = measurement.scores(table)
@@ -120,7 +111,7 @@ def test_densities_are_normalised_in_every_cell(model):
 
 def test_the_shift_of_the_background_is_learnt(model):
     """The logarithm of the background's density changes as it exactly does; the signal's does not."""
-    table = training_set(n_events=3000).shift()
+    table = training_set(InfernoToy(), NUISANCES, 3000).shift()
     x = table[["x0", "x1", "x2"]].to_numpy(float).T
     densities = InfernoToy().densities
     nominal, moved = (densities.log_densities(x, {"r": r}) for r in (0.0, 0.4))
@@ -173,7 +164,7 @@ def test_fit_is_reproducible(baseline, monkeypatch, toys, nuisances):
     few = {"N_RATIO_EVENTS": 3000, "N_SHIFT_EVENTS": 500, "N_MORPHING_EVENTS": 2000, "N_CELLS": 5}
     for name, value in few.items():
         monkeypatch.setattr(baseline, name, value)
-    train = training_set(nuisances, 3000)
+    train = training_set(InfernoToy(), nuisances, 3000)
     answers = []
     for _ in range(2):
         model = baseline.Model()
