@@ -12,10 +12,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from fairuniverse import crew, runner
+from fairuniverse import runner, team
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.isolation.backends import NoIsolation
-from fairuniverse.runner import run_submission
+from fairuniverse.runner import run_submission, run_submissions
 from fairuniverse.store import read_results
 from fairuniverse.submission import load_submission
 
@@ -130,13 +130,13 @@ def test_a_dying_worker_costs_one_toy(tiny_benchmark, tmp_path):
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_after_some_deaths_in_a_row_nothing_more_is_tried(tiny_benchmark, tmp_path, monkeypatch, n_workers):
     """No toy is lost: those not tried say so, and they are the same ones however many workers there are."""
-    monkeypatch.setattr(crew, "MAX_DEATHS", 2)
+    monkeypatch.setattr(team, "MAX_DEATHS", 2)
     benchmark = tiny_benchmark(n_toys=5)
     table = run(benchmark, "always_dies", tmp_path / "run", n_workers=n_workers).table.set_index(
         ["i_mu", "i_toy"]
     )
     assert (table["status"] == "crashed").all()
-    order = [(t.i_mu, t.i_toy) for t in runner._in_random_order(benchmark, set())]
+    order = [(t.i_mu, t.i_toy) for t in runner._in_random_order(benchmark)]
     assert (table.loc[order[:2], "message"] == "the worker process ended with exit code 3").all()
     not_tried = "not tried after 2 deaths in a row, the last: the worker process ended with exit code 3"
     assert (table.loc[order[2:], "message"] == not_tried).all()
@@ -144,7 +144,7 @@ def test_after_some_deaths_in_a_row_nothing_more_is_tried(tiny_benchmark, tmp_pa
 
 def test_a_hopeless_run_stays_hopeless_when_resumed(tiny_benchmark, tmp_path, monkeypatch):
     """The deaths before an interruption count: a resumed run says what an uninterrupted one would."""
-    monkeypatch.setattr(crew, "MAX_DEATHS", 2)
+    monkeypatch.setattr(team, "MAX_DEATHS", 2)
     benchmark = tiny_benchmark(n_toys=3)
     whole = run(benchmark, "always_dies", tmp_path / "run")
     part = next((tmp_path / "run" / "parts").iterdir())
@@ -189,13 +189,76 @@ def test_a_worker_never_holds_the_truth(tiny_benchmark, tmp_path):
 
 
 def test_presentation_says_nothing(tiny_benchmark):
-    """Toys come in an order of their own stream, all of them, and finished ones are left out."""
+    """All toys come, in an order of their own stream."""
     benchmark = tiny_benchmark(n_mu=5, n_toys=20)
-    keys = [(t.i_mu, t.i_toy) for t in runner._in_random_order(benchmark, set())]
+    keys = [(t.i_mu, t.i_toy) for t in runner._in_random_order(benchmark)]
     assert keys != sorted(keys)
     assert sorted(keys) == [(i, j) for i in range(5) for j in range(20)]
-    rest = [(t.i_mu, t.i_toy) for t in runner._in_random_order(benchmark, set(keys[:40]))]
-    assert rest == keys[40:]
+
+
+def run_together(benchmark, names, folder, **options):
+    """Results of several sample submissions by name, and the toys that were drawn."""
+    drawn = []
+    draw = benchmark.pseudo_experiments.draw
+
+    def counted(truth, **keywords):
+        drawn.append((truth.i_mu, truth.i_toy))
+        return draw(truth, **keywords)
+
+    benchmark.pseudo_experiments.draw = counted
+    loaded = [(load_submission(TESTS / "submissions" / name), folder / Path(name).name) for name in names]
+    results = run_submissions(benchmark, loaded, backend=NoIsolation(), **options)
+    return dict(zip(names, results, strict=True)), drawn
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_submissions_of_one_run_do_not_meet(tiny_benchmark, tmp_path, monkeypatch, n_workers):
+    """Each answers as it does alone, beside slow, dying and unsaved ones; each toy is drawn once for all."""
+    monkeypatch.setattr(team, "MAX_DEATHS", 2)
+    monkeypatch.setattr("fairuniverse.repeatability.N_AGAIN", 1)
+    names = ["counting", "slow", "always_dies", "unpicklable"]
+    together, drawn = run_together(tiny_benchmark(n_toys=5), names, tmp_path, n_workers=n_workers)
+    n_again = 2  # one toy of each submission that has a saved model and an answer
+    assert len(drawn) == 10 + n_again
+    assert len(set(drawn[:10])) == 10
+    for name in names:
+        alone = run(tiny_benchmark(n_toys=5), name, tmp_path / "alone" / name)
+        pd.testing.assert_frame_equal(answers(together[name]), answers(alone), check_exact=True)
+
+
+def test_a_submission_may_join_later(tiny_benchmark, tmp_path, monkeypatch):
+    """A run with one more submission asks only that one, and one whose fit fails does not hold up others."""
+    monkeypatch.setattr("fairuniverse.repeatability.N_AGAIN", 1)
+    method = tmp_path / "methods" / "no_luck"
+    method.mkdir(parents=True)
+    (method / "model.py").write_text("class Model:\n    fit = predict = None\n")
+    first, _ = run_together(tiny_benchmark(), ["counting"], tmp_path)
+    three, drawn = run_together(tiny_benchmark(), ["counting", method, "saved"], tmp_path)
+    pd.testing.assert_frame_equal(three["counting"].table, first["counting"].table, check_exact=True)
+    assert len(three["counting"].manifest["sessions"]) == 1
+    assert (three[method].table["status"] == "fit_failed").all()
+    assert three["saved"].is_ok.all()
+    assert len(drawn) == len(three["saved"].table) + 1
+
+
+def test_what_others_had_answered_is_kept_when_one_run_ends_badly(tiny_benchmark, tmp_path, monkeypatch):
+    """A disk that fills up for one submission ends the session, and every one goes on from where it was."""
+    write_part = runner.RunStore.write_part
+
+    def full_for_slow(store, rows):
+        if store.folder.name == "slow":
+            raise StorageError("no space left")
+        write_part(store, rows)
+
+    monkeypatch.setattr(team, "PART_TOYS", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.RunStore, "write_part", full_for_slow)
+        with pytest.raises(StorageError, match="no space left"):
+            run_together(tiny_benchmark(n_toys=6), ["counting", "slow"], tmp_path)
+    n_kept = (read_results(tmp_path / "counting").table["status"] == "ok").sum()
+    assert 1 <= n_kept < 12
+    results, _ = run_together(tiny_benchmark(n_toys=6), ["counting", "slow"], tmp_path)
+    assert all(r.is_ok.all() for r in results.values())
 
 
 RANDOM = """
@@ -262,10 +325,10 @@ HOST = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from conftest import make_tiny
-from fairuniverse import crew, runner
+from fairuniverse import runner, team
 from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.submission import load_submission
-crew.PART_TOYS = 10
+team.PART_TOYS = 10
 submission = load_submission(sys.argv[2])
 runner.run_submission(make_tiny(n_toys=40), submission, sys.argv[3], backend=NoIsolation(), n_workers=2)
 """
@@ -303,7 +366,7 @@ def test_an_interrupted_run_goes_on(uninterrupted, tiny_benchmark, tmp_path, num
 
 def test_a_disk_that_fills_up_stops_the_run_in_order(uninterrupted, tiny_benchmark, tmp_path, monkeypatch):
     """What was written is kept, no process is left, and the run goes on when there is room."""
-    monkeypatch.setattr(crew, "PART_TOYS", 10)
+    monkeypatch.setattr(team, "PART_TOYS", 10)
     write_part, written = runner.RunStore.write_part, []
 
     def fill_up(store, rows):

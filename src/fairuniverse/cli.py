@@ -227,14 +227,14 @@ def run(
 ) -> None:
     """Train submissions and let them measure every pseudo-experiment.
 
-    Each submission has a folder of its own below the output folder. The same command goes on where an
-    interrupted one stopped. The exit status is 1 if a submission answered no toy.
+    Each submission has a folder of its own below the output folder. Training events and pseudo-experiments
+    are made once for all of them. The same command goes on where an interrupted one stopped. The exit status
+    is 1 if a submission answered no toy.
     """
     from fairuniverse import api
     from fairuniverse.results import repeatability_warning
 
-    is_failed = False
-    for name, results in api.run(
+    finished = api.run(
         config,
         submissions,
         output,
@@ -243,7 +243,8 @@ def run(
         isolation=isolation,
         overwrite=overwrite,
         is_official=official,
-    ):
+    )
+    for name, results in finished.items():
         n_ok = int(results.is_ok.sum())
         mark = "" if results.manifest["isolation"]["is_isolated"] else " (run without isolation)"
         click.echo(f"{name}: {n_ok} of {len(results.table)} toys answered{mark}")
@@ -257,8 +258,7 @@ def run(
         if official:
             board = api.official_scores(results)
             click.echo("  " + "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in board.items()))
-        is_failed |= n_ok == 0
-    if is_failed:
+    if not all(results.is_ok.any() for results in finished.values()):
         sys.exit(1)
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairuniverse.crew import Lane
 from fairuniverse.isolation.answers import KEYS, Answer
 from fairuniverse.isolation.process import feature_columns
 from fairuniverse.isolation.shared import SharedTable
+from fairuniverse.team import Lane
 
 if TYPE_CHECKING:
     from fairuniverse.events import Events

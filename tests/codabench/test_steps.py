@@ -122,7 +122,7 @@ def test_a_submission_gets_the_scores_it_would_get_at_home(config, folder, tmp_p
     (tmp_path / "platform").mkdir()
     outcome = emulation.submit(folder, submission, tmp_path / "platform")
 
-    ((_, results),) = run(config, [zipped(tmp_path / "home.zip")], tmp_path / "runs", isolation="none")
+    (results,) = run(config, [zipped(tmp_path / "home.zip")], tmp_path / "runs", isolation="none").values()
     expected = score_card(results).to_flat()
     assert outcome.scores.keys() == {c["key"] for c in columns(folder)}
     for key, value in outcome.scores.items():

@@ -140,8 +140,8 @@ def test_both_steps_of_a_platform_in_the_image(tmp_path):
         if program == "ingestion_program":
             shutil.copytree(tmp_path / "prediction", tmp_path / "input/res")
     scores = json.loads((tmp_path / "scores/scores.json").read_text())
-    ((_, results),) = run(
+    (results,) = run(
         tmp_path / "secret.yaml", [tmp_path / "mine.zip"], tmp_path / "runs", isolation="none"
-    )
+    ).values()
     home = score_card(results).to_flat()
     assert scores == pytest.approx({k: home[k] for k in scores}, rel=1e-9)

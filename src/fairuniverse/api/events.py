@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fairuniverse.api.benchmark import progress_bar, read_primary
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
+from fairuniverse.provenance import n_cores
 from fairuniverse.registry import make_simulator, simulator_options
-from fairuniverse.runner import n_cores
 from fairuniverse.seeding import Streams
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from fairuniverse.api.benchmark import progress_bar
 from fairuniverse.errors import InvalidDataError
+from fairuniverse.provenance import n_cores
 from fairuniverse.registry import make_simulator
-from fairuniverse.runner import n_cores
 
 if TYPE_CHECKING:
     import pandas as pd

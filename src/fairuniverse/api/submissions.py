@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,8 +48,8 @@ def run(
     isolation: str = "auto",
     overwrite: bool = False,
     is_official: bool = False,
-) -> Iterator[tuple[str, Results]]:
-    """Train submissions and let each measure every pseudo-experiment; results as they are finished.
+) -> dict[str, Results]:
+    """Train submissions and let each measure every pseudo-experiment, which is drawn once for all.
 
     Args:
         config: Configuration file or name.
@@ -62,15 +62,15 @@ def run(
         overwrite: Whether to throw away earlier runs of these submissions.
         is_official: Whether to measure by the protocol of the public challenge.
 
-    Yields:
-        Name and results of each submission.
+    Returns:
+        Results of each submission by its name.
 
     Raises:
         SubmissionError: A submission cannot be read; none is run.
         InvalidDataError: Two submissions have the same name.
         IsolationError: The backend does not work here.
     """
-    from fairuniverse.runner import run_submission
+    from fairuniverse.runner import run_submissions
     from fairuniverse.submission import load_submission
 
     benchmark = Benchmark.load(config, n_threads=n_threads, is_official=is_official)
@@ -81,20 +81,15 @@ def run(
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
-    backend = choose_backend(isolation, paths, hidden=[output, find_config(config)])
-    for submission in loaded:
-        yield (
-            submission.name,
-            run_submission(
-                benchmark,
-                submission,
-                output / submission.name,
-                backend=backend,
-                n_workers=n_workers,
-                n_threads=benchmark.n_threads,
-                overwrite=overwrite,
-            ),
-        )
+    results = run_submissions(
+        benchmark,
+        [(submission, output / submission.name) for submission in loaded],
+        backend=choose_backend(isolation, paths, hidden=[output, find_config(config)]),
+        n_workers=n_workers,
+        n_threads=benchmark.n_threads,
+        overwrite=overwrite,
+    )
+    return dict(zip(names, results, strict=True))
 
 
 def choose_backend(isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path]) -> Backend:

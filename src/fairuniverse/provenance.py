@@ -1,0 +1,64 @@
+"""What was run, with which versions, and on which machine: the entries of a manifest that say so."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from fairuniverse._version import __version__
+
+if TYPE_CHECKING:
+    from fairuniverse.entry import Benchmark
+    from fairuniverse.isolation.backends import Backend
+    from fairuniverse.submission import Submission
+
+_LIBRARIES = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "xgboost",
+    "xgboost-cpu",
+    "scikit-learn",
+    "iminuit",
+    "torch",
+)
+
+
+def provenance(
+    benchmark: Benchmark, submission: Submission, backend: Backend, *, was_isolated: bool
+) -> dict[str, Any]:
+    """Entries of the manifest that say what was run, and where."""
+    config = benchmark.config
+    return {
+        "benchmark": {"name": config.name, "version": config.version, "config": config.to_dict()},
+        "mu_range": list(config.mu_range),
+        "confidence_level": config.confidence_level,
+        "n_mu": benchmark.pseudo_experiments.n_mu,
+        "n_toys": benchmark.pseudo_experiments.n_toys,
+        "submission": {
+            "name": submission.name,
+            "digest": submission.digest,
+            "is_reference": submission.is_reference,
+        },
+        "isolation": {"backend": backend.name, "is_isolated": backend.is_isolated and was_isolated},
+        "versions": _versions(),
+        "machine": {"platform": platform.platform(), "n_cores": n_cores(), "processor": platform.machine()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"fairuniverse": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def n_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -1,0 +1,209 @@
+"""One submission's side of a run: workers that are asked, and a record of what they answered.
+
+Whatever finishes first, answers are judged and written in the order of presentation: what a results table
+holds does not depend on the number of workers, on who was faster, or on which other submissions take part.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fairuniverse.errors import SubmissionError
+from fairuniverse.isolation.answers import Answer, check
+from fairuniverse.isolation.process import Reply, Worker
+from fairuniverse.isolation.shared import SharedTable
+
+if TYPE_CHECKING:
+    from fairuniverse.pseudo_experiments import Truth
+
+PART_TOYS = 25
+"""Toys after which a part is written."""
+
+PART_S = 10.0
+"""Time after which a part is written, seconds."""
+
+MAX_DEATHS = 5
+"""Deaths of workers in a row, in the order of presentation, after which no more toys are tried."""
+
+_NOT_TRIED = "not tried after"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one toy.
+
+    Attributes:
+        truth: The toy.
+        answer: The answer, or how it failed.
+        reply: What it cost; None if the worker died or was not asked.
+        n_events: Number of its events; 0 if it was not drawn.
+    """
+
+    truth: Truth
+    answer: Answer
+    reply: Reply | None = None
+    n_events: int = 0
+
+
+class Patience:
+    """Counts deaths in a row, toy after toy in the order of presentation.
+
+    Args:
+        earlier: Rows of the toys of an earlier session, in that order.
+    """
+
+    def __init__(self, earlier: Sequence[Row] = ()) -> None:
+        self._n_deaths = 0
+        self._last = Answer("ok")
+        for row in earlier:
+            self._note(Answer(row["status"], row["message"]), is_death=math.isnan(row["wall_time_s"]))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether trying on would be a waste."""
+        return self._n_deaths >= MAX_DEATHS
+
+    def judge(self, outcome: Outcome) -> Outcome:
+        """The outcome of the next toy as it is recorded: after too many deaths, that it was not tried."""
+        if self.is_lost:
+            return Outcome(outcome.truth, self._verdict())
+        self._note(outcome.answer, is_death=outcome.reply is None)
+        return outcome
+
+    def _note(self, answer: Answer, *, is_death: bool) -> None:
+        self._n_deaths = self._n_deaths + 1 if is_death else 0
+        self._last = answer
+
+    def _verdict(self) -> Answer:
+        if self._last.message.startswith(_NOT_TRIED):
+            return self._last
+        reason = f"{_NOT_TRIED} {MAX_DEATHS} deaths in a row, the last: {self._last.message}"
+        return Answer(self._last.status, reason)
+
+
+class Lane:
+    """One worker, replaced whenever it dies.
+
+    Args:
+        worker: A worker ready to be asked; None to start one at the first toy.
+        start: Starts a worker.
+        is_fresh: Whether each toy has a process of its own.
+    """
+
+    def __init__(self, worker: Worker | None, start: Callable[[], Worker], *, is_fresh: bool = False) -> None:
+        self._worker = worker
+        self._start = start
+        self._is_fresh = is_fresh
+
+    def ask(
+        self,
+        events: SharedTable,
+        release: Callable[[SharedTable], None] = lambda _: None,
+        nuisances: Mapping[str, float] | None = None,
+    ) -> tuple[Answer, Reply | None]:
+        """Answer about one toy, and what it cost; None if the worker died.
+
+        Args:
+            events: The toy's features.
+            release: Told when the events are no longer needed.
+            nuisances: What a reference is told.
+        """
+        try:
+            try:
+                self._worker = self._worker or self._start()
+                self._worker.show(events)
+            finally:
+                release(events)
+            reply = self._worker.predict(nuisances)
+        except SubmissionError as death:
+            self.close()
+            return Answer(_status(death), str(death)), None
+        if self._is_fresh:
+            self.close()
+        return check(reply.content), reply
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its worker waits for a toy; otherwise the next toy starts one."""
+        return self._worker is not None
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker:
+            self._worker.close()
+            self._worker = None
+
+
+def _status(death: SubmissionError) -> str:
+    """Status of a toy whose worker died; one that could not start again has "crashed", too."""
+    return "crashed" if death.status == "fit_failed" else death.status
+
+
+class Team:
+    """The workers of one submission, and the answers they have given.
+
+    Args:
+        toys: The toys that it has to answer, in the order of presentation.
+        lanes: The workers.
+        write: Records finished toys.
+        patience: Ends a hopeless run.
+        told: What the submission is told of a truth: a reference the nuisances, a method nothing.
+    """
+
+    def __init__(
+        self,
+        toys: Sequence[Truth],
+        lanes: Sequence[Lane],
+        *,
+        write: Callable[[Sequence[Outcome]], None],
+        patience: Patience,
+        told: Callable[[Truth], Mapping[str, float] | None],
+    ) -> None:
+        self._lanes = lanes
+        self.idle = list(lanes)
+        self.told = told
+        self._write = write
+        self._patience = patience
+        self._places = {(t.i_mu, t.i_toy): place for place, t in enumerate(toys)}
+        self._early: dict[int, Outcome] = {}
+        self._n_judged = 0
+        self._part: list[Outcome] = []
+        self._written_at = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def has(self, truth: Truth) -> bool:
+        """Whether this toy is one of its own."""
+        return (truth.i_mu, truth.i_toy) in self._places
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether showing it more toys would be a waste."""
+        return self._patience.is_lost
+
+    def record(self, outcome: Outcome) -> None:
+        """Judge and write answers in the order of presentation; one that comes early waits."""
+        self._early[self._places[outcome.truth.i_mu, outcome.truth.i_toy]] = outcome
+        while self._n_judged in self._early:
+            self._part.append(self._patience.judge(self._early.pop(self._n_judged)))
+            self._n_judged += 1
+        if len(self._part) >= PART_TOYS or time.monotonic() - self._written_at > PART_S:
+            self.flush()
+
+    def close(self) -> None:
+        """End the workers."""
+        for lane in self._lanes:
+            lane.close()
+
+    def flush(self) -> None:
+        """Write what is judged."""
+        if self._part:
+            self._write(self._part)
+        self._part, self._written_at = [], time.monotonic()
