@@ -59,6 +59,7 @@ setup(
             [str(source) for source in sorted(folder.glob("*.c"))],
             depends=[str(header) for header in sorted(HIGGS.glob("*/*.h"))],
             extra_compile_args=FLAGS,
+            extra_link_args=FLAGS[:1],  # without it, zig first builds the libraries of its debug mode
         )
         for name, folder in KERNELS.items()
     ],
