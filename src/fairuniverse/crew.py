@@ -71,6 +71,7 @@ class Crew:
         self._changed = threading.Condition()  # guards what follows and the teams' idle lanes
         self._free: list[_Block] = []
         self._requests: list[_Request] = []
+        self._n_busy = 0
         self._is_drawn = False
         self._done: queue.Queue[tuple[Team, Outcome] | BaseException] = queue.Queue()
 
@@ -157,18 +158,23 @@ class Crew:
                     break
                 self._done.put((request.team, outcome))
                 with self._changed:
+                    self._n_busy -= 1
                     request.team.idle.append(lane)
                     self._changed.notify_all()
         except BaseException as error:
             self._done.put(error)
 
     def _take(self) -> tuple[_Request, Lane] | None:
-        """The next request, with a worker for it; None if all is done or the session ends."""
+        """The next request, with a worker for it; None if all is done or the session ends.
+
+        Nobody leaves before: a process that this thread started ends with it, whoever it works for by now.
+        """
         with self._changed:
             while not self._stop.is_set():
                 if taken := self._first(is_running=True) or self._first(is_running=False):
+                    self._n_busy += 1
                     return taken
-                if self._is_drawn and not self._requests:
+                if self._is_drawn and not self._requests and not self._n_busy:
                     return None
                 self._changed.wait()
         return None
