@@ -15,6 +15,7 @@ import pytest
 from fairuniverse import runner, team
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.isolation.backends import NoIsolation
+from fairuniverse.presentation import Presentation
 from fairuniverse.runner import run_submission, run_submissions
 from fairuniverse.store import read_results
 from fairuniverse.submission import load_submission
@@ -136,7 +137,9 @@ def test_after_some_deaths_in_a_row_nothing_more_is_tried(tiny_benchmark, tmp_pa
         ["i_mu", "i_toy"]
     )
     assert (table["status"] == "crashed").all()
-    order = [(t.i_mu, t.i_toy) for t in runner._in_random_order(benchmark)]
+    order = [
+        (t.i_mu, t.i_toy) for t in Presentation(benchmark.pseudo_experiments, benchmark.config.seed).toys
+    ]
     assert (table.loc[order[:2], "message"] == "the worker process ended with exit code 3").all()
     not_tried = "not tried after 2 deaths in a row, the last: the worker process ended with exit code 3"
     assert (table.loc[order[2:], "message"] == not_tried).all()
@@ -191,7 +194,7 @@ def test_a_worker_never_holds_the_truth(tiny_benchmark, tmp_path):
 def test_presentation_says_nothing(tiny_benchmark):
     """All toys come, in an order of their own stream."""
     benchmark = tiny_benchmark(n_mu=5, n_toys=20)
-    keys = [(t.i_mu, t.i_toy) for t in runner._in_random_order(benchmark)]
+    keys = [(t.i_mu, t.i_toy) for t in Presentation(benchmark.pseudo_experiments, benchmark.config.seed).toys]
     assert keys != sorted(keys)
     assert sorted(keys) == [(i, j) for i in range(5) for j in range(20)]
 

@@ -38,6 +38,7 @@ class _Request:
     """A toy that one team is to be asked about."""
 
     team: Team
+    place: int
     truth: Truth
     n_events: int
     block: _Block
@@ -47,7 +48,7 @@ class Crew:
     """Everybody who works on the toys of one session.
 
     Args:
-        toys: The toys of all teams, in the order of presentation.
+        toys: All toys, in the order of presentation.
         teams: The submissions. A slow one holds up the others by no more than the toys in memory.
         draw: Draws a toy's events; its arrays may be reused by the next draw.
         n_workers: Workers that answer at the same time.
@@ -95,8 +96,6 @@ class Crew:
                 self._changed.notify_all()
             for thread in threads:
                 thread.join()
-            for team in self._teams:
-                team.close()
             for block in blocks:
                 block.table.close()
 
@@ -115,11 +114,10 @@ class Crew:
     def _draw(self) -> None:
         """Draw toys ahead of the workers, as far as there is room."""
         try:
-            for truth in self._toys:
-                waiting = [
-                    team for team in self._teams if team.has(truth) and not self._gives_up(team, truth)
-                ]
-                if waiting and not self._stage(truth, waiting):
+            for place in range(len(self._toys)):
+                asked = [team for team in self._teams if team.has(place)]
+                trying = [team for team in asked if not self._gives_up(team, place)]
+                if trying and not self._stage(place, trying):
                     break
         except BaseException as error:
             self._done.put(error)
@@ -128,23 +126,24 @@ class Crew:
                 self._is_drawn = True
                 self._changed.notify_all()
 
-    def _gives_up(self, team: Team, truth: Truth) -> bool:
+    def _gives_up(self, team: Team, place: int) -> bool:
         if is_lost := team.is_lost:
-            self._done.put((team, Outcome(truth, Answer("missing"))))
+            self._done.put((team, Outcome(place, self._toys[place], Answer("missing"))))
         return is_lost
 
-    def _stage(self, truth: Truth, waiting: Sequence[Team]) -> bool:
+    def _stage(self, place: int, waiting: Sequence[Team]) -> bool:
         """Draw one toy for these teams; False if the session ends."""
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._stop.is_set())
             if self._stop.is_set():
                 return False
             block = self._free.pop()
+        truth = self._toys[place]
         events = self._draw_events(truth)
         block.table.write(feature_columns(events))
         block.n_waiting = len(waiting)
         with self._changed:
-            self._requests += [_Request(team, truth, len(events), block) for team in waiting]
+            self._requests += [_Request(team, place, truth, len(events), block) for team in waiting]
             self._changed.notify_all()
         return True
 
@@ -192,10 +191,10 @@ class Crew:
     def _answered(self, request: _Request, lane: Lane) -> Outcome:
         if request.team.is_lost:
             self._release(request.block)
-            return Outcome(request.truth, Answer("missing"))
+            return Outcome(request.place, request.truth, Answer("missing"))
         nuisances = request.team.told(request.truth)
         answer, reply = lane.ask(request.block.table, lambda _: self._release(request.block), nuisances)
-        return Outcome(request.truth, answer, reply, request.n_events)
+        return Outcome(request.place, request.truth, answer, reply, request.n_events)
 
     def _release(self, block: _Block) -> None:
         """Another team has been shown the toy in a block."""

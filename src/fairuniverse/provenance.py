@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fairuniverse._version import __version__
 
 if TYPE_CHECKING:
-    from fairuniverse.entry import Benchmark
     from fairuniverse.isolation.backends import Backend
+    from fairuniverse.station import Benchmark
     from fairuniverse.submission import Submission
 
 _LIBRARIES = (

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from fairuniverse.crew import Crew
-from fairuniverse.entry import Benchmark, Crewing, Entry
+from fairuniverse.entry import Entry
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import SharedTraining
+from fairuniverse.presentation import Presentation
 from fairuniverse.provenance import n_cores
-from fairuniverse.seeding import generator
+from fairuniverse.station import Benchmark, Crewing, training_spec
 from fairuniverse.store import RunStore, read_results
 from fairuniverse.submission import Submission
-from fairuniverse.training import TrainingSpec, locate, training_seed
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -84,19 +84,18 @@ def run_submissions(
         StorageError: A run folder cannot be written; what is finished is kept.
         IsolationError: A worker cannot be started as safely as asked.
     """
-    stop = threading.Event()
-    crewing = Crewing(backend, n_workers, n_threads or n_cores(), stop)
+    crewing = Crewing(backend, n_workers, n_threads or n_cores(), threading.Event())
+    presentation = Presentation(benchmark.pseudo_experiments, benchmark.config.seed)
     for submission, folder in submissions:
         _require_outside(Path(folder), submission)
     with ExitStack() as stack, _ending_on_sigterm():
         entries = [
-            Entry(benchmark, submission, stack.enter_context(store), crewing)
+            Entry(benchmark, submission, stack.enter_context(store), crewing, presentation)
             for submission, store in _stores(benchmark, submissions, overwrite=overwrite)
         ]
-        toys = _in_random_order(benchmark)
-        unfinished = [e for e in entries if not e.is_finished or e.missing(toys)]
+        unfinished = [entry for entry in entries if not entry.is_finished]
         if unfinished:
-            _Session(benchmark, unfinished, crewing).work(toys)
+            _Session(benchmark, unfinished, crewing, presentation.toys).work()
         return [read_results(entry.store.folder) for entry in entries]
 
 
@@ -121,20 +120,24 @@ class _Session:
         benchmark: What to measure.
         entries: The submissions that have something left to do.
         crewing: How workers are started.
+        toys: All toys, in the order of presentation.
     """
 
-    def __init__(self, benchmark: Benchmark, entries: Sequence[Entry], crewing: Crewing) -> None:
+    def __init__(
+        self, benchmark: Benchmark, entries: Sequence[Entry], crewing: Crewing, toys: Sequence[Truth]
+    ) -> None:
         self._benchmark = benchmark
         self._entries = entries
         self._crewing = crewing
+        self._toys = toys
 
-    def work(self, toys: Sequence[Truth]) -> None:
+    def work(self) -> None:
         """Fit what is not fitted, answer what is not answered, and ask some of all toys again."""
         for entry in self._entries:
             entry.record_start()
-        training = SharedTraining(self._benchmark.training_events, _training_spec(self._benchmark))
+        training = SharedTraining(self._benchmark.training_events, training_spec(self._benchmark))
         with closing(training):
-            fitted = self._answer(toys, training)
+            fitted = self._answer(training)
             self._crewing.stop.clear()
             for entry in fitted:
                 with _clock(f"asking {entry.name} again"):
@@ -142,55 +145,36 @@ class _Session:
         for entry in self._entries:
             entry.record_end()
 
-    def _answer(self, toys: Sequence[Truth], training: SharedTraining) -> list[Entry]:
+    def _answer(self, training: SharedTraining) -> list[Entry]:
         """Let all answer the toys that they have not; gives back those that have a model."""
         with ExitStack() as stack:
             teams: list[Team] = []
             fitted = []
             for entry in self._entries:
-                if missing := entry.missing(toys):
+                if entry.missing:
                     with _clock(f"fitting {entry.name}"):
-                        team = entry.team(missing, training)
+                        team = entry.fit(training)
                     if team is None:
                         continue
                     stack.callback(team.close)
                     teams.append(team)
                 fitted.append(entry)
             if teams:
-                self._show(toys, teams)
+                self._show(teams)
         return fitted
 
-    def _show(self, toys: Sequence[Truth], teams: Sequence[Team]) -> None:
+    def _show(self, teams: Sequence[Team]) -> None:
         pseudo_experiments, crewing = self._benchmark.pseudo_experiments, self._crewing
         crew = Crew(
-            toys,
+            self._toys,
             teams,
             draw=lambda truth: pseudo_experiments.draw(truth, n_threads=crewing.n_threads).events,
             n_workers=crewing.n_workers,
             stop=crewing.stop,
         )
         names = ", ".join(entry.name for entry in self._entries)
-        with _progress(names, len(toys) * len(teams), sum(map(len, teams))) as bar:
+        with _progress(names, len(self._toys) * len(teams), sum(map(len, teams))) as bar:
             crew.work(bar.update)
-
-
-def _in_random_order(benchmark: Benchmark) -> list[Truth]:
-    """All toys, in an order from a stream of its own."""
-    truths = benchmark.pseudo_experiments.truths()
-    order = generator(benchmark.config.seed, "order of presentation").permutation(len(truths))
-    return [truths[i] for i in order]
-
-
-def _training_spec(benchmark: Benchmark) -> TrainingSpec:
-    config = benchmark.config
-    return TrainingSpec(
-        simulator=locate(benchmark.simulator),
-        options=config.simulator.options,
-        seed=training_seed(config.training.seed),
-        nuisances=config.nuisances,
-        mu_range=config.mu_range,
-        confidence_level=config.confidence_level,
-    )
 
 
 def _progress(names: str, n_answers: int, n_todo: int) -> tqdm[NoReturn]:

@@ -4,7 +4,7 @@ Layout of a run folder (one per submission)::
 
     manifest.json     benchmark, submission, limits, isolation, versions, machine, times
     truths.parquet    the true mu and nuisance values of every toy
-    parts/*.parquet   rows of the results table, some toys each
+    parts/*.parquet   rows of the results table, some toys each; the first and last name the part
     model/            the fitted model as the submission saved it
     worker.log        what the submission printed (at most 1 MiB)
 
@@ -35,7 +35,7 @@ FORMAT = 1
 
 _KEY = ["i_mu", "i_toy"]
 
-_OWN = ("parts", "truths.parquet", "worker.log", "model", "model.candidate", "model.partial")
+_OWN = ("parts", "truths.parquet", "model", "model.candidate", "model.partial")
 """What a run folder may hold before it has a manifest."""
 
 _CHANGED = {
@@ -44,8 +44,72 @@ _CHANGED = {
 }
 
 
-class RunStore:
-    """One run folder, open for writing by this process only.
+class RunFolder:
+    """A run folder as all workers of a run see it: with a fitted model, and room for what they finish.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).resolve()
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the fitted model is, once there is one."""
+        return self.folder / "model"
+
+    @property
+    def candidate_folder(self) -> Path:
+        """Where a fitted model is until it is known that it can be loaded."""
+        return self.folder / "model.candidate"
+
+    def log_path(self, who: str = "") -> Path:
+        """Where the output of the submission goes, by the name of the machine and process that asks it."""
+        return self.folder / (f"worker.{who}.log" if who else "worker.log")
+
+    def write_part(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record finished toys, the first and last of which name the part.
+
+        Args:
+            rows: Rows of the results table, with the ``place`` of the toy in the order of presentation.
+
+        Raises:
+            StorageError: They cannot be written; what was written before is intact.
+        """
+        places = [int(row["place"]) for row in rows]
+        self._write_table(self._part(min(places), max(places)), rows)
+
+    def has_part(self, first: int, last: int) -> bool:
+        """Whether there is a part with these toys at its ends."""
+        return self._part(first, last).is_file()
+
+    def _part(self, first: int, last: int) -> Path:
+        return self.folder / "parts" / f"part-{first:07d}-{last:07d}.parquet"
+
+    def finished(self) -> set[tuple[int, int]]:
+        """Keys (i_mu, i_toy) of the toys that have a row."""
+        table = read_parts(self.folder)
+        return set() if table is None else set(table[_KEY].itertuples(index=False, name=None))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of the finished toys, in the order of presentation."""
+        table = read_parts(self.folder)
+        return (
+            [] if table is None else [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        )
+
+    def _write_table(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pylist([dict(r) for r in rows])
+        with _storage(self.folder), _appearing(path) as file:
+            pq.write_table(table, file)
+
+
+class RunStore(RunFolder):
+    """One run folder, kept by this process alone; others may only add parts to it.
 
     Args:
         folder: The run folder; made if it does not exist.
@@ -58,7 +122,7 @@ class RunStore:
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
-        self.folder = Path(folder).resolve()
+        super().__init__(folder)
         _require_run_folder(self.folder)
         with _storage(self.folder):
             (self.folder / "parts").mkdir(parents=True, exist_ok=True)
@@ -83,21 +147,6 @@ class RunStore:
         """Let other processes write to the folder."""
         self._lock.close()
 
-    @property
-    def model_folder(self) -> Path:
-        """Where the fitted model is, once there is one."""
-        return self.folder / "model"
-
-    @property
-    def candidate_folder(self) -> Path:
-        """Where a fitted model is until it is known that it can be loaded."""
-        return self.folder / "model.candidate"
-
-    @property
-    def log_path(self) -> Path:
-        """Where the output of the submission goes."""
-        return self.folder / "worker.log"
-
     def update(self, **entries: Any) -> None:
         """Set entries of the manifest.
 
@@ -113,35 +162,6 @@ class RunStore:
         """Record the truth of every toy, so that toys without an answer are known, too."""
         rows = [{"i_mu": t.i_mu, "i_toy": t.i_toy, "mu_true": t.mu, **prefixed(t.nuisances)} for t in truths]
         self._write_table(self.folder / "truths.parquet", rows)
-
-    def write_part(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record finished toys.
-
-        Raises:
-            StorageError: They cannot be written; what was written before is intact.
-        """
-        taken = [int(p.stem.removeprefix("part-")) for p in (self.folder / "parts").glob("part-*.parquet")]
-        self._write_table(self.folder / "parts" / f"part-{max(taken, default=-1) + 1:06d}.parquet", rows)
-
-    def finished(self) -> set[tuple[int, int]]:
-        """Keys (i_mu, i_toy) of the toys that have a row."""
-        table = read_parts(self.folder)
-        return set() if table is None else set(table[_KEY].itertuples(index=False, name=None))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Rows of the finished toys, in the order in which they were written."""
-        table = read_parts(self.folder)
-        return (
-            [] if table is None else [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
-        )
-
-    def _write_table(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        table = pa.Table.from_pylist([dict(r) for r in rows])
-        with _storage(self.folder), _appearing(path) as file:
-            pq.write_table(table, file)
 
     def _open_manifest(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         path = self.folder / "manifest.json"
@@ -182,7 +202,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_parts(folder: Path) -> pd.DataFrame | None:
-    """Rows of all finished toys, in the order they were written; None if there are none.
+    """Rows of all finished toys, in the order of presentation; None if there are none.
+
+    A toy that was done twice, by a worker that had been given up, has the same answer in both parts.
 
     Raises:
         StorageError: A part is damaged.
@@ -190,7 +212,10 @@ def read_parts(folder: Path) -> pd.DataFrame | None:
     import pandas as pd
 
     parts = [_read_table(p) for p in sorted((folder / "parts").glob("part-*.parquet"))]
-    return pd.concat(parts, ignore_index=True) if parts else None
+    if not parts:
+        return None
+    rows = pd.concat(parts, ignore_index=True).sort_values("place", kind="stable")
+    return rows.drop_duplicates(_KEY, ignore_index=True)
 
 
 def find_runs(path: str | Path) -> list[Path]:
@@ -326,11 +351,15 @@ def _require_run_folder(folder: Path) -> None:
     """A run may only go to a new or empty folder, or to one of an earlier run: others may hold anything."""
     if not folder.is_dir() or (folder / "manifest.json").is_file():
         return
-    strange = sorted(p.name for p in folder.iterdir() if p.name not in _OWN and not p.name.startswith("."))
+    strange = sorted(p.name for p in folder.iterdir() if not _is_own(p.name))
     if strange:
         raise InvalidDataError(
             f"{folder} is not empty and holds no run ({strange[0]} is in it): choose another output folder"
         )
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN or name.startswith(".") or (name.startswith("worker.") and name.endswith(".log"))
 
 
 def _remove_run(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -344,8 +373,8 @@ def _remove_run(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -
     path.unlink()  # first: what is left without it is no run
     for name in ("parts", "model"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("truths.parquet", "worker.log"):
-        (folder / name).unlink(missing_ok=True)
+    for file in (folder / "truths.parquet", *folder.glob("worker*.log")):
+        file.unlink(missing_ok=True)
     (folder / "parts").mkdir()
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.errors import SubmissionError
 from fairuniverse.isolation.answers import Answer, check
 from fairuniverse.isolation.process import Reply, Worker
 from fairuniverse.isolation.shared import SharedTable
+from fairuniverse.presentation import block_of
 
 if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
@@ -39,12 +40,14 @@ class Outcome:
     """What became of one toy.
 
     Attributes:
+        place: When the toy is shown; see `Presentation`.
         truth: The toy.
         answer: The answer, or how it failed.
         reply: What it cost; None if the worker died or was not asked.
         n_events: Number of its events; 0 if it was not drawn.
     """
 
+    place: int
     truth: Truth
     answer: Answer
     reply: Reply | None = None
@@ -52,33 +55,35 @@ class Outcome:
 
 
 class Patience:
-    """Counts deaths in a row, toy after toy in the order of presentation.
+    """Counts deaths in a row, toy after toy in the order of presentation, block by block.
+
+    Blocks may be answered by different workers, so a count ends with its block.
 
     Args:
         earlier: Rows of the toys of an earlier session, in that order.
     """
 
     def __init__(self, earlier: Sequence[Row] = ()) -> None:
+        self.is_lost = False
         self._n_deaths = 0
+        self._block = -1
         self._last = Answer("ok")
         for row in earlier:
-            self._note(Answer(row["status"], row["message"]), is_death=math.isnan(row["wall_time_s"]))
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether trying on would be a waste."""
-        return self._n_deaths >= MAX_DEATHS
+            self._note(row["place"], Answer(row["status"], row["message"]), math.isnan(row["wall_time_s"]))
 
     def judge(self, outcome: Outcome) -> Outcome:
         """The outcome of the next toy as it is recorded: after too many deaths, that it was not tried."""
         if self.is_lost:
-            return Outcome(outcome.truth, self._verdict())
-        self._note(outcome.answer, is_death=outcome.reply is None)
+            return replace(outcome, answer=self._verdict(), reply=None, n_events=0)
+        self._note(outcome.place, outcome.answer, outcome.reply is None)
         return outcome
 
-    def _note(self, answer: Answer, *, is_death: bool) -> None:
+    def _note(self, place: int, answer: Answer, is_death: bool) -> None:
+        if block_of(place) != self._block:
+            self._block, self._n_deaths = block_of(place), 0
         self._n_deaths = self._n_deaths + 1 if is_death else 0
         self._last = answer
+        self.is_lost = self.is_lost or self._n_deaths >= MAX_DEATHS
 
     def _verdict(self) -> Answer:
         if self._last.message.startswith(_NOT_TRIED):
@@ -149,7 +154,7 @@ class Team:
     """The workers of one submission, and the answers they have given.
 
     Args:
-        toys: The toys that it has to answer, in the order of presentation.
+        places: The toys that it has to answer, by when they are shown.
         lanes: The workers.
         write: Records finished toys.
         patience: Ends a hopeless run.
@@ -158,19 +163,20 @@ class Team:
 
     def __init__(
         self,
-        toys: Sequence[Truth],
+        places: Iterable[int],
         lanes: Sequence[Lane],
         *,
         write: Callable[[Sequence[Outcome]], None],
         patience: Patience,
         told: Callable[[Truth], Mapping[str, float] | None],
     ) -> None:
-        self._lanes = lanes
         self.idle = list(lanes)
         self.told = told
+        self._lanes = lanes
         self._write = write
         self._patience = patience
-        self._places = {(t.i_mu, t.i_toy): place for place, t in enumerate(toys)}
+        self._places = sorted(places)
+        self._expected = set(self._places)
         self._early: dict[int, Outcome] = {}
         self._n_judged = 0
         self._part: list[Outcome] = []
@@ -179,9 +185,9 @@ class Team:
     def __len__(self) -> int:
         return len(self._places)
 
-    def has(self, truth: Truth) -> bool:
-        """Whether this toy is one of its own."""
-        return (truth.i_mu, truth.i_toy) in self._places
+    def has(self, place: int) -> bool:
+        """Whether the toy shown then is one of its own."""
+        return place in self._expected
 
     @property
     def is_lost(self) -> bool:
@@ -190,9 +196,9 @@ class Team:
 
     def record(self, outcome: Outcome) -> None:
         """Judge and write answers in the order of presentation; one that comes early waits."""
-        self._early[self._places[outcome.truth.i_mu, outcome.truth.i_toy]] = outcome
-        while self._n_judged in self._early:
-            self._part.append(self._patience.judge(self._early.pop(self._n_judged)))
+        self._early[outcome.place] = outcome
+        while self._n_judged < len(self) and self._places[self._n_judged] in self._early:
+            self._part.append(self._patience.judge(self._early.pop(self._places[self._n_judged])))
             self._n_judged += 1
         if len(self._part) >= PART_TOYS or time.monotonic() - self._written_at > PART_S:
             self.flush()

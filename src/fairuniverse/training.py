@@ -112,6 +112,7 @@ class TrainingSet:
         self._events = events
         self._nuisances = tuple(nuisances)
         self.seed = seed
+        self.is_referred_to = False
         self.mu_range = (float(mu_range[0]), float(mu_range[1]))
         self.confidence_level = confidence_level
 
@@ -181,7 +182,8 @@ class TrainingSet:
         return table
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A model that keeps its training set is saved without the events: every worker has them anyway.
+        # A model that keeps its training set is saved without the events, which every worker can be given.
+        self.is_referred_to = True
         return attached_training_set, ()
 
 

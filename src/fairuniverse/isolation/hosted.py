@@ -99,7 +99,7 @@ class HostedModel:
             with (folder / _PICKLE).open("wb") as file:
                 pickle.dump(self._model, file, protocol=pickle.HIGHEST_PROTOCOL)
         pack_folder(folder, self._parcel_fd)
-        return {}
+        return {"needs_training": self._training.is_referred_to}
 
     def _load(self, request: Mapping[str, Any]) -> dict[str, Any]:
         folder = self._model_folder()

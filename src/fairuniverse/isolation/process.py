@@ -234,15 +234,19 @@ class Worker:
         """
         return self._demand({"op": "fit"}, self._limits.fit_timeout_s)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path) -> bool:
         """Save the fitted model and copy its files, which the host never runs, to a new folder.
+
+        Returns:
+            Whether the worker says that the model refers to the training events.
 
         Raises:
             SubmissionError: The model cannot be saved.
             StorageError: The files cannot be copied.
         """
-        self._demand({"op": "save"}, self._limits.fit_timeout_s)
+        reply = self._demand({"op": "save"}, self._limits.fit_timeout_s)
         unpack_folder(self._parcel.fileno(), folder)
+        return bool(reply.content.get("needs_training", True))
 
     def load(self, folder: Path) -> None:
         """Load a model saved by another worker.

@@ -1,0 +1,45 @@
+"""The order in which toys are shown to submissions, and the blocks that are done as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from fairuniverse.seeding import generator
+
+if TYPE_CHECKING:
+    from fairuniverse.pseudo_experiments import PseudoExperiments, Truth
+
+BLOCK_TOYS = 10
+"""Toys in a row that one worker answers. No result depends on it but that of a method that keeps dying."""
+
+
+class Presentation:
+    """All toys of a benchmark, in an order that says nothing about them.
+
+    Args:
+        pseudo_experiments: The toys.
+        seed: Seed of the benchmark.
+    """
+
+    def __init__(self, pseudo_experiments: PseudoExperiments, seed: int) -> None:
+        truths = pseudo_experiments.truths()
+        order = generator(seed, "order of presentation").permutation(len(truths))
+        self.toys: Sequence[Truth] = [truths[i] for i in order]
+        self._places = {(t.i_mu, t.i_toy): place for place, t in enumerate(self.toys)}
+
+    def __len__(self) -> int:
+        return len(self.toys)
+
+    def place(self, key: tuple[int, int]) -> int:
+        """When the toy of these indices (i_mu, i_toy) is shown, from 0."""
+        return self._places[key]
+
+    def missing(self, answered: Iterable[tuple[int, int]]) -> list[int]:
+        """Places of the toys whose indices are not among these."""
+        return sorted(set(range(len(self))) - {self._places[key] for key in answered if key in self._places})
+
+
+def block_of(place: int) -> int:
+    """Number of the block that a place is in."""
+    return place // BLOCK_TOYS
