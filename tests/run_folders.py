@@ -48,7 +48,9 @@ def write_run(
                 for row in table.to_dict("records")
             ]
         )
-        store.write_part(table.assign(submission=name, place=range(len(table))).iloc[:n_answered].to_dict("records"))
+        store.write_part(
+            table.assign(submission=name, place=range(len(table))).iloc[:n_answered].to_dict("records")
+        )
         store.update(
             **{
                 "benchmark": {"name": config.name, "version": config.version, "config": config.to_dict()},

@@ -210,6 +210,15 @@ def check(submission: str, config: str, isolation: str, official: bool, as_json:
 @config_argument
 @click.argument("submissions", nargs=-1, required=True, metavar="SUBMISSION...")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--executor",
+    type=click.Choice(["threads", "processes", "dask"]),
+    default=None,
+    help="What looks after the workers: this process with threads that draw for all (the default), a process "
+    "for each, or a Dask cluster (the default with --scheduler or --cluster).",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786.")
+@click.option("--cluster", type=EXISTING, help="File that describes a cluster for dask-jobqueue to start.")
 @isolation_option
 @click.option("--overwrite", is_flag=True, help="Throw away earlier runs of these submissions.")
 @official_option
@@ -219,6 +228,9 @@ def run(
     config: str,
     submissions: Sequence[str],
     workers: int,
+    executor: str | None,
+    scheduler: str | None,
+    cluster: Path | None,
     isolation: str,
     overwrite: bool,
     official: bool,
@@ -243,6 +255,9 @@ def run(
         isolation=isolation,
         overwrite=overwrite,
         is_official=official,
+        executor=executor or ("dask" if scheduler or cluster else "threads"),
+        scheduler=scheduler,
+        cluster=cluster,
     )
     for name, results in finished.items():
         n_ok = int(results.is_ok.sum())

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fairuniverse.isolation.answers import KEYS, Answer
 from fairuniverse.isolation.process import SharedTraining, Worker
-from fairuniverse.presentation import Presentation
+from fairuniverse.presentation import Presentation, block_of
 from fairuniverse.provenance import provenance
 from fairuniverse.repeatability import Recorded, Repeatability, ask_again, choose
 from fairuniverse.seeding import generator
 from fairuniverse.station import Benchmark, Crewing, Fit, Station
 from fairuniverse.store import RunStore
 from fairuniverse.submission import Submission
-from fairuniverse.team import Outcome, Row, Team
+from fairuniverse.team import Outcome, Patience, Row, Team
 
 if TYPE_CHECKING:
     from fairuniverse.events import Events
@@ -61,6 +61,18 @@ class Entry:
         return "finished" in self.store.manifest and not self.missing
 
     @property
+    def needs_training(self) -> bool:
+        """Whether there is still something to fit, or a model that refers to the training events."""
+        fit = self.store.manifest.get("fit", {})
+        return bool(fit.get("needs_training", True)) or not self.has_model
+
+    @property
+    def needs_this_process(self) -> bool:
+        """Whether toys are missing for a model that cannot be saved: only the process that fits it has it."""
+        fit = self.store.manifest.get("fit", {})
+        return bool(self.missing) and fit.get("status") == "ok" and not self.has_model
+
+    @property
     def has_model(self) -> bool:
         """Whether the run folder holds a fitted model."""
         return self.store.model_folder.is_dir()
@@ -90,9 +102,25 @@ class Entry:
             self.station.write([Outcome(place, toys[place], failure) for place in self.missing])
         return fit.status == "ok"
 
+    def record_session(self, **entries: Any) -> None:
+        """Add to what the manifest says of this session."""
+        *earlier, last = self.store.manifest["sessions"]
+        self.store.update(sessions=[*earlier, {**last, **entries}])
+
     def record_end(self) -> None:
         """Note in the manifest that nothing is left to do."""
         self.store.update(finished=_now())
+
+    def give_up_after(self, block: int) -> None:
+        """Say of all toys after a block, in which the submission kept dying, that they were not tried."""
+        rows = self.store.rows()
+        last = max(row["place"] for row in rows if block_of(row["place"]) == block)
+        patience = Patience([row for row in rows if row["place"] <= last])
+        self.store.remove_parts_after(last)
+        toys = self._presentation.toys
+        left = [Outcome(place, toys[place], Answer("missing")) for place in range(last + 1, len(toys))]
+        if left:
+            self.station.write([patience.judge(outcome) for outcome in left])
 
     def fit(self, training: SharedTraining) -> Team | None:
         """Workers with the fitted model, to answer what is missing; None if there is no model."""
@@ -106,7 +134,9 @@ class Entry:
         return self.station.team(self.missing, lanes, self.store.rows())
 
     def ask_again(self, training: SharedTraining) -> None:
-        """Record whether answers depend on the toy alone."""
+        """Record whether answers depend on the toy alone, if there is a model that gave any."""
+        if self.store.manifest.get("fit", {}).get("status") == "fit_failed":
+            return
         self.store.update(repeatability=self._repeatability(training).to_json())
 
     def _draw(self, truth: Truth) -> Events:

@@ -32,6 +32,10 @@ class IsolationError(FairUniverseError, RuntimeError):
     """The worker process of a submission could not be started as safely as asked."""
 
 
+class ExecutorError(FairUniverseError, RuntimeError):
+    """What was to do the tasks of a run cannot be reached, or has been lost."""
+
+
 class FitError(FairUniverseError, RuntimeError):
     """A fit did not converge: there is no number to report, only this status."""
 

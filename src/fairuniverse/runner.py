@@ -10,19 +10,23 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+from uuid import uuid4
 
 from fairuniverse.crew import Crew
+from fairuniverse.distribution import Distribution, Site, Tally
 from fairuniverse.entry import Entry
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import SharedTraining
 from fairuniverse.presentation import Presentation
 from fairuniverse.provenance import n_cores
-from fairuniverse.station import Benchmark, Crewing, training_spec
+from fairuniverse.station import Benchmark, Crewing, share_training
 from fairuniverse.store import RunStore, read_results
 from fairuniverse.submission import Submission
+from fairuniverse.tasks import Job
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -62,6 +66,7 @@ def run_submissions(
     n_workers: int = 1,
     n_threads: int | None = None,
     overwrite: bool = False,
+    site: Site | None = None,
 ) -> list[Results]:
     """Fit submissions, let them answer every toy, and read the results back from their run folders.
 
@@ -77,12 +82,14 @@ def run_submissions(
         n_workers: Processes that answer toys at the same time, each with one thread.
         n_threads: Threads for drawing toys and for the fits; all cores by default.
         overwrite: Whether to throw away runs that are in the folders.
+        site: Where to do it if not in this process, whose `n_workers` then says nothing.
 
     Raises:
         InvalidDataError: A run folder belongs to another benchmark or submission,
             or lies inside the submission.
         StorageError: A run folder cannot be written; what is finished is kept.
         IsolationError: A worker cannot be started as safely as asked.
+        ExecutorError: The site is lost; what is finished is kept.
     """
     crewing = Crewing(backend, n_workers, n_threads or n_cores(), threading.Event())
     presentation = Presentation(benchmark.pseudo_experiments, benchmark.config.seed)
@@ -95,7 +102,7 @@ def run_submissions(
         ]
         unfinished = [entry for entry in entries if not entry.is_finished]
         if unfinished:
-            _Session(benchmark, unfinished, crewing, presentation.toys).work()
+            _Session(benchmark, unfinished, crewing, presentation.toys, site).work()
         return [read_results(entry.store.folder) for entry in entries]
 
 
@@ -121,47 +128,73 @@ class _Session:
         entries: The submissions that have something left to do.
         crewing: How workers are started.
         toys: All toys, in the order of presentation.
+        site: Where to do it if not in this process.
     """
 
     def __init__(
-        self, benchmark: Benchmark, entries: Sequence[Entry], crewing: Crewing, toys: Sequence[Truth]
+        self,
+        benchmark: Benchmark,
+        entries: Sequence[Entry],
+        crewing: Crewing,
+        toys: Sequence[Truth],
+        site: Site | None,
     ) -> None:
         self._benchmark = benchmark
         self._entries = entries
         self._crewing = crewing
         self._toys = toys
+        self._site = site
 
     def work(self) -> None:
         """Fit what is not fitted, answer what is not answered, and ask some of all toys again."""
         for entry in self._entries:
             entry.record_start()
-        training = SharedTraining(self._benchmark.training_events, training_spec(self._benchmark))
+        here = self._entries
+        if self._site:
+            self._distribute(self._site)
+            here = [entry for entry in here if entry.needs_this_process]
+        is_needed = any(entry.needs_training for entry in self._entries)
+        training = share_training(self._benchmark, is_needed=is_needed)
         with closing(training):
-            fitted = self._answer(training)
+            self._answer(here, training)
             self._crewing.stop.clear()
-            for entry in fitted:
+            for entry in self._entries:
                 with _clock(f"asking {entry.name} again"):
                     entry.ask_again(training)
         for entry in self._entries:
             entry.record_end()
 
-    def _answer(self, training: SharedTraining) -> list[Entry]:
-        """Let all answer the toys that they have not; gives back those that have a model."""
+    def _distribute(self, site: Site) -> None:
+        """Have everything done elsewhere that can be."""
+        submissions = tuple((entry.submission, str(entry.store.folder)) for entry in self._entries)
+        job = Job(uuid4().hex, site.benchmark, site.backend, submissions)
+        with _clock(f"fitting {_names(self._entries)}"):
+            Distribution(job, self._entries, site.executor).fit(n_threads=self._crewing.n_threads)
+        job = replace(job, session=uuid4().hex, needs_training=any(e.needs_training for e in self._entries))
+        n_all = len(self._toys) * len(self._entries)
+        with _progress(_names(self._entries), n_all, sum(len(e.missing) for e in self._entries)) as bar:
+
+            def watch(tally: Tally) -> None:
+                bar.set_postfix_str(tally.summary(), refresh=False)
+                bar.update(tally.n_new())
+
+            tally = Distribution(job, self._entries, site.executor).answer(watch)
+        for entry in self._entries:
+            entry.record_session(executor=site.executor.description, **tally.to_json())
+
+    def _answer(self, entries: Sequence[Entry], training: SharedTraining) -> None:
+        """Let submissions answer the toys that they have not."""
         with ExitStack() as stack:
             teams: list[Team] = []
-            fitted = []
-            for entry in self._entries:
+            for entry in entries:
                 if entry.missing:
                     with _clock(f"fitting {entry.name}"):
                         team = entry.fit(training)
-                    if team is None:
-                        continue
-                    stack.callback(team.close)
-                    teams.append(team)
-                fitted.append(entry)
+                    if team is not None:
+                        stack.callback(team.close)
+                        teams.append(team)
             if teams:
                 self._show(teams)
-        return fitted
 
     def _show(self, teams: Sequence[Team]) -> None:
         pseudo_experiments, crewing = self._benchmark.pseudo_experiments, self._crewing
@@ -172,9 +205,12 @@ class _Session:
             n_workers=crewing.n_workers,
             stop=crewing.stop,
         )
-        names = ", ".join(entry.name for entry in self._entries)
-        with _progress(names, len(self._toys) * len(teams), sum(map(len, teams))) as bar:
+        with _progress(_names(self._entries), len(self._toys) * len(teams), sum(map(len, teams))) as bar:
             crew.work(bar.update)
+
+
+def _names(entries: Sequence[Entry]) -> str:
+    return ", ".join(entry.name for entry in entries)
 
 
 def _progress(names: str, n_answers: int, n_todo: int) -> tqdm[NoReturn]:

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from fairuniverse.errors import SubmissionError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
@@ -217,6 +219,26 @@ class Station:
         worker = self._start_worker(training, candidate)
         candidate.rename(self.folder.model_folder)
         return needs_training, worker
+
+
+def share_training(benchmark: Benchmark, *, is_needed: bool = True) -> SharedTraining:
+    """The training set for workers.
+
+    Args:
+        benchmark: What to measure.
+        is_needed: Whether there is something to fit, or a model that refers to the events. Otherwise none
+            are made.
+    """
+    events = benchmark.training_events if is_needed else _no_events(benchmark.simulator)
+    return SharedTraining(events, training_spec(benchmark))
+
+
+def _no_events(simulator: Simulator) -> Events:
+    from fairuniverse.events import Events
+
+    schema, names = simulator.schema, tuple(p.name for p in simulator.processes)
+    columns = [np.empty((len(names), 0), np.float32) for names in (schema.names, schema.record_names)]
+    return Events(schema, columns[0], np.empty(0), np.empty(0, np.uint8), names, columns[1])
 
 
 def training_spec(benchmark: Benchmark) -> TrainingSpec:

@@ -163,6 +163,12 @@ class RunStore(RunFolder):
         rows = [{"i_mu": t.i_mu, "i_toy": t.i_toy, "mu_true": t.mu, **prefixed(t.nuisances)} for t in truths]
         self._write_table(self.folder / "truths.parquet", rows)
 
+    def remove_parts_after(self, place: int) -> None:
+        """Forget the toys that were shown after one."""
+        for part in (self.folder / "parts").glob("part-*.parquet"):
+            if int(part.stem.split("-")[1]) > place:
+                part.unlink()
+
     def _open_manifest(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         path = self.folder / "manifest.json"
         if not path.exists():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +14,12 @@ from fairuniverse.errors import InvalidDataError
 from fairuniverse.registry import find_config, find_submission, is_reference
 
 if TYPE_CHECKING:
+    from fairuniverse.executors import Executor
     from fairuniverse.isolation.backends import Backend
     from fairuniverse.results import Results
+
+EXECUTORS = ("threads", "processes", "dask")
+"""Where toys can be answered."""
 
 
 def init_submission(folder: Path) -> list[Path]:
@@ -48,6 +54,9 @@ def run(
     isolation: str = "auto",
     overwrite: bool = False,
     is_official: bool = False,
+    executor: str = "threads",
+    scheduler: str | None = None,
+    cluster: Path | None = None,
 ) -> dict[str, Results]:
     """Train submissions and let each measure every pseudo-experiment, which is drawn once for all.
 
@@ -61,6 +70,10 @@ def run(
             bubblewrap, and for none where that does not work and only our own baselines are run.
         overwrite: Whether to throw away earlier runs of these submissions.
         is_official: Whether to measure by the protocol of the public challenge.
+        executor: Where toys are answered: ``threads``, in worker processes that this process looks after;
+            ``processes``, each of which draws its own toys; or ``dask``, the workers of a Dask cluster.
+        scheduler: Address of a Dask scheduler.
+        cluster: File that describes a cluster to start; see `fairuniverse.executors.DaskCluster`.
 
     Returns:
         Results of each submission by its name.
@@ -69,7 +82,10 @@ def run(
         SubmissionError: A submission cannot be read; none is run.
         InvalidDataError: Two submissions have the same name.
         IsolationError: The backend does not work here.
+        ExecutorError: The cluster cannot be reached, or was lost; what is finished is kept.
     """
+    from fairuniverse.distribution import Site
+    from fairuniverse.isolation.backends import get_backend
     from fairuniverse.runner import run_submissions
     from fairuniverse.submission import load_submission
 
@@ -81,15 +97,40 @@ def run(
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
-    results = run_submissions(
-        benchmark,
-        [(submission, output / submission.name) for submission in loaded],
-        backend=choose_backend(isolation, paths, hidden=[output, find_config(config)]),
-        n_workers=n_workers,
-        n_threads=benchmark.n_threads,
-        overwrite=overwrite,
-    )
+    hidden = [output.resolve(), find_config(config)]
+    backend = choose_backend(isolation, paths, hidden=hidden)
+    name = backend.name if isolation == "auto" else isolation
+    there = partial(Benchmark, benchmark.config, folder=benchmark.folder.resolve(), n_threads=1)
+    with open_executor(executor, n_workers=n_workers, scheduler=scheduler, cluster=cluster) as opened:
+        results = run_submissions(
+            benchmark,
+            [(submission, output / submission.name) for submission in loaded],
+            backend=backend,
+            n_workers=n_workers,
+            n_threads=benchmark.n_threads,
+            overwrite=overwrite,
+            site=Site(opened, there, partial(get_backend, name, hidden=hidden)) if opened else None,
+        )
     return dict(zip(names, results, strict=True))
+
+
+def open_executor(
+    executor: str, *, n_workers: int, scheduler: str | None = None, cluster: Path | None = None
+) -> AbstractContextManager[Executor | None]:
+    """Executor by name; None for the threads of this process.
+
+    Raises:
+        InvalidDataError: There is no executor of that name, or it has no use for an address or file.
+    """
+    from fairuniverse.executors import DaskCluster, ProcessPool
+
+    if executor == "dask":
+        return DaskCluster(scheduler, cluster=cluster, n_workers=n_workers)
+    if scheduler or cluster:
+        raise InvalidDataError(f"executor {executor!r} has no scheduler or cluster: choose dask")
+    if executor not in EXECUTORS:
+        raise InvalidDataError(f"no executor {executor!r}; there are: {', '.join(EXECUTORS)}")
+    return ProcessPool(n_workers) if executor == "processes" else nullcontext()
 
 
 def choose_backend(isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path]) -> Backend:

@@ -1,0 +1,212 @@
+"""Handing the toys of a run to an executor, block by block, until all are answered.
+
+Workers write what they answer into the run folders; only counts come back. What is lost is done again, and
+nothing is asked twice that has an answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fairuniverse.entry import Entry
+from fairuniverse.errors import ExecutorError
+from fairuniverse.executors import Executor, WorkerLostError
+from fairuniverse.isolation.backends import Backend
+from fairuniverse.presentation import block_of
+from fairuniverse.station import Benchmark
+from fairuniverse.tasks import Block, Job, Report, answer, fit
+
+TASK_S = 2.0
+"""Least time that a task should take, seconds: shorter blocks are handed out several at once."""
+
+MAX_TRIES = 3
+"""Times that a block is tried before the run gives up."""
+
+_AHEAD = 2
+"""Tasks that are handed out for each worker."""
+
+
+@dataclass
+class Tally:
+    """What has been done, for whoever watches.
+
+    Attributes:
+        n_done: Answers given in this session.
+        n_todo: Answers that were missing when it began.
+        statuses: Answers of this session by status.
+        busy_s: Time that workers have worked, seconds.
+        hosts: Names of the processes that have worked.
+        retries: What was lost and done again, with the reason.
+    """
+
+    n_todo: int
+    n_done: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    busy_s: float = 0.0
+    hosts: set[str] = field(default_factory=set)
+    retries: list[str] = field(default_factory=list)
+    _n_told: int = 0
+
+    def n_new(self) -> int:
+        """Answers since this was asked last."""
+        n_new, self._n_told = self.n_done - self._n_told, self.n_done
+        return n_new
+
+    def summary(self) -> str:
+        """What a line of progress has room for."""
+        failures = {status: n for status, n in self.statuses.items() if status != "ok"}
+        parts = [f"{len(self.hosts)} processes", f"{self.busy_s / 3600:.2f} core-hours"]
+        parts += [f"{n} x {status}" for status, n in failures.items()]
+        return ", ".join([*parts, f"{len(self.retries)} blocks done again"] if self.retries else parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Entries of the manifest."""
+        return {"n_processes": len(self.hosts), "busy_s": self.busy_s, "retries": self.retries}
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a run is done if not in this process, and how processes there find what they need.
+
+    Attributes:
+        executor: Where tasks are done.
+        benchmark: Makes the benchmark there; see `Job`.
+        backend: Makes the backend there.
+    """
+
+    executor: Executor
+    benchmark: Callable[[], Benchmark]
+    backend: Callable[[], Backend]
+
+
+class Distribution:
+    """One session of a run on an executor.
+
+    Args:
+        job: What all tasks have in common.
+        entries: The submissions, in the order of the job.
+        executor: Where tasks are done.
+    """
+
+    def __init__(self, job: Job, entries: Sequence[Entry], executor: Executor) -> None:
+        self._job = job
+        self._entries = entries
+        self._executor = executor
+
+    def fit(self, *, n_threads: int) -> None:
+        """Fit every submission without a model, each on a worker.
+
+        Args:
+            n_threads: Threads for each fit.
+        """
+        futures = {
+            number: self._executor.submit(fit, self._job, number, n_threads)
+            for number, entry in enumerate(self._entries)
+            if entry.missing and not entry.has_model
+        }
+        for number, future in futures.items():
+            for n_tries in itertools.count(1):
+                try:
+                    self._entries[number].record_fit(self._result(future))
+                    break
+                except WorkerLostError as error:
+                    if n_tries == MAX_TRIES:
+                        raise ExecutorError(
+                            f"{self._entries[number].name}: {error}, {n_tries} times"
+                        ) from error
+                    future = self._executor.submit(fit, self._job, number, n_threads)
+
+    def answer(self, watch: Callable[[Tally], object]) -> Tally:
+        """Have all blocks answered.
+
+        Args:
+            watch: Told whenever something is finished.
+        """
+        todo = deque(self._blocks())
+        self._tally = Tally(sum(map(len, todo)))
+        self._lost: dict[int, int] = {}
+        self._tries: Counter[int] = Counter()
+        self._block_s = 0.0
+        running: dict[Future[Report], Sequence[Block]] = {}
+        try:
+            while todo or running:
+                while todo and len(running) < _AHEAD * max(self._executor.n_workers, 1):
+                    blocks = [todo.popleft() for _ in range(min(self._n_together(), len(todo)))]
+                    if blocks := self._without_lost(blocks):
+                        running[self._executor.submit(answer, self._job, blocks)] = blocks
+                done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in done:
+                    todo.extendleft(reversed(self._finished(future, running.pop(future))))
+                watch(self._tally)
+        finally:
+            for future in running:
+                future.cancel()
+        for number, block in self._lost.items():
+            self._entries[number].give_up_after(block)
+        return self._tally
+
+    def _blocks(self) -> Iterator[Block]:
+        """What is missing, block by block in the order of presentation."""
+        missing: dict[int, dict[int, list[int]]] = {}
+        for number, entry in enumerate(self._entries):
+            if entry.has_model:
+                for place in entry.missing:
+                    missing.setdefault(block_of(place), {}).setdefault(number, []).append(place)
+        for block in sorted(missing):
+            yield Block(block, missing[block])
+
+    def _without_lost(self, blocks: Sequence[Block]) -> list[Block]:
+        """The blocks without those submissions that died too often in an earlier one."""
+        kept = []
+        for block in blocks:
+            places = {
+                n: p for n, p in block.places.items() if self._lost.get(n, block.number) >= block.number
+            }
+            self._tally.n_done += len(block) - sum(map(len, places.values()))
+            if places:
+                kept.append(replace(block, places=places))
+        return kept
+
+    def _n_together(self) -> int:
+        """Blocks of a task: as many as take long enough."""
+        return max(1, min(100, round(TASK_S / self._block_s))) if self._block_s else 1
+
+    def _finished(self, future: Future[Report], blocks: Sequence[Block]) -> list[Block]:
+        """Note what a task did; gives back the blocks that have to be done again."""
+        try:
+            report = self._result(future)
+        except WorkerLostError as error:
+            return self._again(blocks, str(error))
+        self._tally.n_done += sum(map(len, blocks))
+        self._tally.statuses.update(itertools.chain(*(c.elements() for c in report.statuses.values())))
+        self._tally.busy_s += report.wall_time_s
+        self._tally.hosts.add(report.host)
+        self._block_s = report.wall_time_s / len(blocks)
+        for number, block in report.lost.items():
+            self._lost[number] = min(block, self._lost.get(number, block))
+        return []
+
+    def _again(self, blocks: Sequence[Block], reason: str) -> list[Block]:
+        numbers = [block.number for block in blocks]
+        self._tries.update(numbers)
+        if self._tries[numbers[0]] >= MAX_TRIES:
+            raise ExecutorError(
+                f"block {numbers[0]} of pseudo-experiments was lost {MAX_TRIES} times, the last: {reason}. "
+                "See whether a worker has enough memory; the same command goes on from there"
+            )
+        self._tally.retries += [f"block {number}: {reason}" for number in numbers]
+        return list(blocks)
+
+    def _result(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except BaseException as error:
+            translated = self._executor.translate(error)
+            if translated is error:
+                raise
+            raise translated from error

@@ -1,0 +1,209 @@
+"""What a process on any machine does for a run: fit one submission, or answer some blocks of toys.
+
+A task is plain and small: which benchmark, which submissions, which toys. Seeds travel, never events. Each
+process keeps what it needs from one task to the next, and writes what it finishes into the run folders.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from fairuniverse._version import __version__
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.isolation.answers import Answer
+from fairuniverse.isolation.backends import Backend
+from fairuniverse.isolation.process import SharedTraining, feature_columns
+from fairuniverse.isolation.shared import SharedTable
+from fairuniverse.presentation import Presentation
+from fairuniverse.station import Benchmark, Crewing, Fit, Station, share_training
+from fairuniverse.store import RunFolder
+from fairuniverse.submission import Submission, load_submission
+from fairuniverse.team import Lane, Outcome, Team
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all tasks of a session have in common. It can be pickled.
+
+    Attributes:
+        session: Name of the session, by which processes know the job again.
+        benchmark: Makes the benchmark, from files that are the same on every machine.
+        backend: Makes the backend that isolates submissions.
+        submissions: The submissions, each with its run folder.
+        needs_training: Whether a fitted model refers to the training events.
+        version: Version of this package that made it.
+    """
+
+    session: str
+    benchmark: Callable[[], Benchmark]
+    backend: Callable[[], Backend]
+    submissions: tuple[tuple[Submission, str], ...]
+    needs_training: bool = True
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Block:
+    """Toys that are answered by one process, one after the other.
+
+    Attributes:
+        number: Its number in the order of presentation.
+        places: What each submission has to answer, by its number in the job.
+    """
+
+    number: int
+    places: Mapping[int, Sequence[int]]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.places.values()))
+
+
+@dataclass
+class Report:
+    """What a process tells of the blocks that it did.
+
+    Attributes:
+        host: Name of the machine and number of the process.
+        wall_time_s: Time that it took, seconds.
+        statuses: Answers by status, for each submission.
+        lost: First block in which a submission died too often in a row, by its number in the job.
+    """
+
+    host: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    wall_time_s: float = 0.0
+    statuses: dict[int, Counter[str]] = field(default_factory=dict)
+    lost: dict[int, int] = field(default_factory=dict)
+
+
+def answer(job: Job, blocks: Sequence[Block]) -> Report:
+    """Answer blocks of toys, and write a part for each block into the run folders.
+
+    Raises:
+        InvalidDataError: A submission's files, or this package, differ from those where the run was started.
+        StorageError: A part cannot be written.
+        IsolationError: A worker cannot be started as safely as asked.
+    """
+    start, report = time.perf_counter(), Report()
+    host = _host(job)
+    for block in blocks:
+        host.answer(block, report)
+    report.wall_time_s = time.perf_counter() - start
+    return report
+
+
+def fit(job: Job, number: int, n_threads: int) -> Fit:
+    """Fit one submission of a job and leave the model in its run folder.
+
+    Args:
+        job: The job.
+        number: Number of the submission in the job.
+        n_threads: Threads to fit with.
+    """
+    with ExitStack() as stack:
+        host = stack.enter_context(closing(_Host(job, n_threads=n_threads)))
+        outcome, worker = host.stations[number].fit(host.training)
+        if worker:
+            stack.callback(worker.close)
+        return outcome
+
+
+class _Host:
+    """What a process holds for a job: the benchmark, the submissions' workers, room for one toy."""
+
+    def __init__(self, job: Job, n_threads: int = 1) -> None:
+        if job.version != __version__:
+            raise InvalidDataError(
+                f"this machine has fairuniverse {__version__}, the run was started with {job.version}: "
+                "install the same version on both"
+            )
+        self._benchmark = job.benchmark()
+        self._crewing = Crewing(job.backend(), 1, n_threads, threading.Event())
+        self._needs_training = job.needs_training
+        self._stack = ExitStack()
+        who = Report().host
+        self.stations = [
+            Station(self._benchmark, _the_same(submission), RunFolder(folder), self._crewing, who=who)
+            for submission, folder in job.submissions
+        ]
+        self._lanes: dict[int, Lane] = {}
+        self._toys = Presentation(self._benchmark.pseudo_experiments, self._benchmark.config.seed).toys
+        self._table = SharedTable()
+        self._stack.callback(self._table.close)
+
+    def close(self) -> None:
+        """End the workers and give memory back."""
+        self._crewing.stop.set()
+        self._stack.close()
+
+    @cached_property
+    def training(self) -> SharedTraining:
+        """The training set; without events if no model refers to them."""
+        training = share_training(self._benchmark, is_needed=self._needs_training)
+        self._stack.callback(training.close)
+        return training
+
+    def answer(self, block: Block, report: Report) -> None:
+        """Answer one block."""
+        todo = {n: p for n, p in block.places.items() if not self.stations[n].folder.has_part(p[0], p[-1])}
+        teams = {n: self.stations[n].team(places, [self._lane(n)]) for n, places in todo.items()}
+        for place in sorted(set().union(*todo.values())):
+            self._ask(place, [(n, team) for n, team in teams.items() if team.has(place)], report)
+        for number, team in teams.items():
+            team.flush()
+            if team.is_lost:
+                report.lost.setdefault(number, block.number)
+
+    def _ask(self, place: int, asked: Sequence[tuple[int, Team]], report: Report) -> None:
+        """Show one toy to these submissions, one after the other."""
+        truth, n_events = self._toys[place], 0
+        if not all(team.is_lost for _, team in asked):
+            events = self._benchmark.pseudo_experiments.draw(truth).events
+            self._table.write(feature_columns(events))
+            n_events = len(events)
+        for number, team in asked:
+            answer, reply = Answer("missing"), None
+            if not team.is_lost:
+                answer, reply = self._lane(number).ask(self._table, nuisances=team.told(truth))
+            team.record(Outcome(place, truth, answer, reply, n_events))
+            report.statuses.setdefault(number, Counter())[answer.status] += 1
+
+    def _lane(self, number: int) -> Lane:
+        if number not in self._lanes:
+            self._lanes[number] = self.stations[number].lane(self.training)
+            self._stack.callback(self._lanes[number].close)
+        return self._lanes[number]
+
+
+_kept = threading.local()
+
+
+def _host(job: Job) -> _Host:
+    """The host of a job, kept until another job comes: each thread has its own."""
+    kept: dict[str, _Host] = _kept.__dict__.setdefault("hosts", {})
+    if job.session not in kept:
+        for host in kept.values():
+            host.close()
+        kept.clear()
+        kept[job.session] = _Host(job)
+        atexit.register(kept[job.session].close)
+    return kept[job.session]
+
+
+def _the_same(submission: Submission) -> Submission:
+    """The submission as this machine has it."""
+    found = load_submission(submission.path, name=submission.name, is_reference=submission.is_reference)
+    if found.digest != submission.digest:
+        raise InvalidDataError(
+            f"{submission.path} is not the same here as where the run was started: put it on a file system "
+            "that all machines share, and leave it unchanged during the run"
+        )
+    return found
