@@ -213,6 +213,7 @@ LABELS: Mapping[str, str] = {
     "mae": "official MAE",
     "wall_time_median": "median wall time",
     "wall_time_p95": "95th percentile of wall time",
+    "cpu_time_median": "median processor time",
     "peak_memory": "peak memory",
 }
 """Names of the scores in the terminal table, in its order; the key in the files stands beside each."""

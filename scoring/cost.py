@@ -20,13 +20,15 @@ def failures(results: Results) -> dict[str, int]:
 
 
 class Cost:
-    """Wall time and memory of ``predict``, over the toys where they were measured, and failures by kind."""
+    """Time and memory of ``predict``, over the toys where they were measured, and failures by kind."""
 
     def __call__(self, results: Results) -> tuple[ScoreValue, ...]:
-        """``wall_time_median, wall_time_p95, wall_time_total, peak_memory, n_failed, failed_<status>``."""
+        """``wall_time_*, cpu_time_median, peak_memory, n_failed, failed_<status>``."""
         n, n_failed = len(results.table), int((~results.is_ok).sum())
-        wall_time, memory = (
-            results.table[c].to_numpy(dtype=np.float64) for c in ("wall_time_s", "memory_mib")
+        unknown = np.full(n, np.nan)
+        wall_time, cpu_time, memory = (
+            results.table[c].to_numpy(dtype=np.float64) if c in results.table else unknown
+            for c in ("wall_time_s", "cpu_time_s", "memory_mib")
         )
         measured = (
             ("wall_time_median", "s", wall_time, np.median, "Median wall time of one prediction."),
@@ -38,6 +40,7 @@ class Cost:
                 "95th percentile of the wall time of a prediction.",
             ),
             ("wall_time_total", "s", wall_time, np.sum, "Wall time of all predictions together."),
+            ("cpu_time_median", "s", cpu_time, np.median, "Median processor time of one prediction."),
             ("peak_memory", "MiB", memory, np.max, "Largest memory of the worker process."),
         )
         counted = {"n_failed": (n_failed, "Toys without a valid interval.")} | {

@@ -69,6 +69,7 @@ def results_of(
         "message": "",
         "n_events": 1000,
         "wall_time_s": 0.5,
+        "cpu_time_s": 0.4,
         "memory_mib": 200.0,
     }
     return Results(

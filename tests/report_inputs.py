@@ -77,7 +77,7 @@ def _card(results: Results) -> tuple[ScoreValue, ...]:
         ScoreValue(
             "coverage", coverage, (coverage * (1 - coverage) / n) ** 0.5, "", None, n, n_failed, "Coverage."
         ),
-        ScoreValue("wall_time_median", 0.05, None, "s", False, n, n_failed, "Median time of a prediction."),
+        ScoreValue("cpu_time_median", 0.05, None, "s", False, n, n_failed, "Median time of a prediction."),
         ScoreValue(
             "failed_timeout", 0.0, None, "toys", False, n, n_failed, "Toys without an answer in time."
         ),

@@ -63,7 +63,7 @@ def write_run(
                 },
                 "isolation": {"backend": "bubblewrap", "is_isolated": True},
                 "versions": {"fairuniverse": "1.2.3"},
-                "fit": {"status": "ok", "wall_time_s": 12.5, "memory_mib": 500.0},
+                "fit": {"status": "ok", "wall_time_s": 14.0, "cpu_time_s": 12.5, "memory_mib": 500.0},
                 "sessions": [{"started": "2026-01-02T03:00:00+00:00", "n_workers": 1}],
                 **({"finished": finished} if finished else {}),
                 **entries,

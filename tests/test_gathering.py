@@ -58,7 +58,7 @@ def test_widths_are_divided_by_those_of_the_references(runs):
         assert mine[column].error == pytest.approx(0.0, abs=1e-9)
     assert mine["interval"].value == pytest.approx(1.2)
     assert mine["memory"].value == pytest.approx(500.0)
-    assert mine["fit_time"].value == pytest.approx(12.5)
+    assert mine["fit_cpu_time"].value == pytest.approx(12.5)
 
 
 def test_failures_are_in_the_table_and_last(runs):

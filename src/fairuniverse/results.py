@@ -43,8 +43,9 @@ COLUMNS: Mapping[str, str] = {
 }
 """Columns of the table and their types. True nuisance values follow as ``nuisance_<name>``, float64."""
 
-OPTIONAL_COLUMNS: Mapping[str, str] = {"delta_mu_hat": "float64"}
-"""Columns that are there if a submission states them: its uncertainty of mu_hat, for the official errors."""
+OPTIONAL_COLUMNS: Mapping[str, str] = {"cpu_time_s": "float64", "delta_mu_hat": "float64"}
+"""Columns that are there if they are known: the processor time of an answer, and the uncertainty of mu_hat
+that a submission states beside its interval, for the official errors."""
 
 NUISANCE_PREFIX = "nuisance_"
 

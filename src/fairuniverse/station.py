@@ -79,6 +79,7 @@ class Fit:
         is_saved: Whether the model is in the run folder, for any worker to load.
         needs_training: Whether the saved model refers to the training events.
         wall_time_s: Time of the fit, seconds.
+        cpu_time_s: Its processor time, seconds.
         memory_mib: Largest memory of the fit, MiB.
     """
 
@@ -87,6 +88,7 @@ class Fit:
     is_saved: bool = False
     needs_training: bool = True
     wall_time_s: float = math.nan
+    cpu_time_s: float = math.nan
     memory_mib: float = math.nan
 
     def to_json(self) -> dict[str, Any]:
@@ -197,7 +199,7 @@ class Station:
             fitter = self._new_worker(training, self._crewing.n_threads)
             stack.callback(fitter.close)
             reply = fitter.fit()
-            fit = Fit(wall_time_s=reply.wall_time_s, memory_mib=reply.memory_mib)
+            fit = Fit(wall_time_s=reply.wall_time_s, cpu_time_s=reply.cpu_time_s, memory_mib=reply.memory_mib)
             try:
                 needs_training, worker = self._saved_and_loaded(fitter, training)
             except SubmissionError as error:
@@ -266,6 +268,7 @@ def _row(submission: Submission, outcome: Outcome) -> dict[str, Any]:
         **vars(outcome.answer),
         "n_events": outcome.n_events,
         "wall_time_s": reply.wall_time_s if reply else math.nan,
+        "cpu_time_s": reply.cpu_time_s if reply else math.nan,
         "memory_mib": reply.memory_mib if reply else math.nan,
         **prefixed(truth.nuisances),
     }

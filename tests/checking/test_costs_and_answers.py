@@ -21,14 +21,14 @@ N = 50_000
 def asked(i_toy=0, *, answer=None, n_events=N, time_s=0.1, memory_mib=100.0):
     """A question about a toy, and its answer."""
     given = answer or Answer("ok", "", 1.0 + i_toy, 0.5 + i_toy, 1.5 + i_toy)
-    return Asked(i_toy, n_events, given, Reply({}, time_s, memory_mib))
+    return Asked(i_toy, n_events, given, Reply({}, time_s, time_s, memory_mib))
 
 
 def trial(**changes):
     """A trial of a sound submission."""
     sound = {
-        "started": Reply({"import_s": 0.5, "import_mib": 50.0}, 1.0, 80.0),
-        "fitted": Reply({}, 1.0, 90.0),
+        "started": Reply({"import_s": 0.5, "import_mib": 50.0}, 1.0, 1.0, 80.0),
+        "fitted": Reply({}, 1.0, 1.0, 90.0),
         "fresh": [asked(i) for i in IN_ORDER],
         "loaded": [asked(i) for i in IN_ANOTHER_ORDER],
         "joined": asked(n_events=3 * N, time_s=0.3),
@@ -98,7 +98,7 @@ def test_memory_grows_at_least_by_the_training_table(higgs):
 
 def test_imports_that_are_not_numbers_are_not_believed(higgs):
     """What the submission's own process says of itself is checked for its type."""
-    forged = trial(started=Reply({"import_s": "0", "import_mib": None}, 1.0, 80.0))
+    forged = trial(started=Reply({"import_s": "0", "import_mib": None}, 1.0, 1.0, 80.0))
     assert measure(forged, higgs).import_s is None
     assert costs_module.check_costs(measure(forged, higgs), LIMITS) == []
 

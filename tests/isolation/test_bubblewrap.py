@@ -28,7 +28,7 @@ SUBMISSIONS = TESTS / "submissions"
 MEMORY_MIB = 1600
 """More than /tmp and /dev/shm hold together: what is in them counts, where control groups can be made."""
 
-COSTS = ["wall_time_s", "memory_mib"]
+COSTS = ["wall_time_s", "cpu_time_s", "memory_mib"]
 
 
 @pytest.fixture(scope="module")

@@ -220,11 +220,11 @@ def _is_reference(run: Run) -> bool:
 
 
 def _costs(run: Run, card: ScoreCard) -> dict[str, ScoreValue]:
-    """Time of the fit, and the largest memory of fit and predictions."""
+    """Processor time of the fit, and the largest memory of fit and predictions."""
     fit = run.manifest.get("fit", {})
     memories = [m for m in (fit.get("memory_mib"), card["peak_memory"].value) if m is not None]
     return {
-        "fit_time": replace(card["wall_time_median"], name="fit_time", value=fit.get("wall_time_s")),
+        "fit_cpu_time": replace(card["cpu_time_median"], name="fit_cpu_time", value=fit.get("cpu_time_s")),
         "memory": replace(card["peak_memory"], name="memory", value=max(memories, default=None)),
     }
 

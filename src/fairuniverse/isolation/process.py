@@ -144,11 +144,13 @@ class Reply:
     Attributes:
         content: The reply, not to be trusted.
         wall_time_s: Time from request to reply on the host's clock, seconds.
+        cpu_time_s: Processor time of the process tree meanwhile, seconds.
         memory_mib: Largest memory of the process tree seen meanwhile, MiB.
     """
 
     content: Mapping[str, Any]
     wall_time_s: float
+    cpu_time_s: float
     memory_mib: float
 
 
@@ -315,7 +317,7 @@ class Worker:
     def _request(self, request: Mapping[str, Any], timeout_s: float) -> Reply:
         self._n_requests += 1
         self.is_usable = False
-        start = time.perf_counter()
+        cpu_s, start = self._cpu_s_now(), time.perf_counter()
         self._peak_mib = self._usage.memory_mib
         self._budget = self._new_budget(request["op"], timeout_s)
         with suppress(OSError):  # a dead worker is found by the missing reply
@@ -329,7 +331,7 @@ class Worker:
             )
         self._watch()
         self.is_usable = True
-        return Reply(content, wall_time_s, self._peak_mib)
+        return Reply(content, wall_time_s, self._cpu_s_now() - cpu_s, self._peak_mib)
 
     def _wait(self, start: float, timeout_s: float, operation: str) -> None:
         """Wait until there is something to read, watching time, memory and life."""
@@ -372,6 +374,11 @@ class Worker:
         """Processor time so far: what the kernel counts, or what the processes said when last looked at."""
         counted = self._group.cpu_s()
         return self._usage.cpu_s if counted is None else counted
+
+    def _cpu_s_now(self) -> float:
+        """Processor time so far; where the kernel does not count it, the processes are asked."""
+        counted = self._group.cpu_s()
+        return _usage(_processes(self.pid, self._group.pids())).cpu_s if counted is None else counted
 
     def _require_memory(self) -> None:
         limit = self._limits.memory_mib

@@ -31,7 +31,7 @@ SHOWN = (
     "width_over_exact",
     "quantiles_score",
     "interval",
-    "wall_time_median",
+    "cpu_time_median",
 )
 """Columns of the board, the one that ranks first; the others stand on each submission's page."""
 
@@ -308,8 +308,8 @@ def _history_table(runs: Sequence[Standing]) -> Table:
         "width_matched",
         "winkler",
         "quantiles_score",
-        "fit_time",
-        "wall_time_median",
+        "fit_cpu_time",
+        "cpu_time_median",
     )
     header = ("end of the run", "submission", *(COLUMNS[c] for c in columns), "failed")
     rows = tuple(

@@ -31,8 +31,8 @@ COLUMNS: Mapping[str, str] = {
     "width_over_exact": "÷ exact",
     "winkler": "Winkler score",
     "quantiles_score": "official score",
-    "fit_time": "fit",
-    "wall_time_median": "predict",
+    "fit_cpu_time": "fit, CPU",
+    "cpu_time_median": "predict, CPU",
     "memory": "memory",
 }
 """Scores of a standing and the titles of their columns, in order."""
