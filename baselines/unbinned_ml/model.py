@@ -100,8 +100,8 @@ N_MORPHING_EVENTS = 2_000_000
 MAX_UNBINNED = 30_000.0
 """Expected events in the cells in which the likelihood is unbinned: those that lose most by being counted."""
 
-CHUNK = 1 << 14
-"""Events at a time: what is made of them stays in the cache of a core."""
+CHUNK = 1 << 16
+"""Events at a time, to bound the memory of what is made of them."""
 
 
 class Model:
@@ -363,7 +363,7 @@ class Partition:
         Cells are as small as about `n_templates` events can fill.
         """
         rows = np.arange(0, len(sample.x), 1 + len(sample.x) // N_SKETCH_EVENTS)
-        x, process, weights = (a[rows] for a in sample)
+        x, process, weights = sample.x[rows], sample.process[rows], sample.weights[rows]
         weights = weights * (sample.weights.sum() / weights.sum())
         exact = scores(x)
         # Scaled to about one: no number that a network gives or gets should be small.
@@ -415,9 +415,8 @@ class Partition:
         _save_network(self.sketch, SKETCH_HIDDEN, folder / "sketch.safetensors")
         words = {"standardizer": self.standardizer.to_json(), "threshold": self.threshold}
         (folder / "partition.json").write_text(json.dumps(words), encoding="utf-8")
-        own = {"directions": self.directions, "regions": self.regions}
         scores = {name: getattr(self.scores, name) for name in ("yields", "scales", "linear")}
-        np.savez(folder / "partition.npz", **own, **scores)
+        np.savez(folder / "partition.npz", directions=self.directions, regions=self.regions, **scores)
         np.savez(folder / "cells.npz", **vars(self.cells))
 
     @classmethod
@@ -446,7 +445,8 @@ def _upper(values: NDArray[np.floating], weights: NDArray[np.float64], share: fl
 
 
 def _squared_error(network: torch.nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    return (network(x) - target).square().sum(dim=1)
+    distance: Tensor = network(x) - target
+    return distance.square().sum(dim=1)
 
 
 def _known(
@@ -712,7 +712,7 @@ def _scales(train: TrainingSet) -> NDArray[np.float64]:
 def _scores(train: TrainingSet, sample: Sample, densities: Densities, monomials: Monomials | None) -> Scores:
     """Scores from learned densities, with the yields of a sample."""
     powers = np.empty((0, 0)) if monomials is None else monomials.powers
-    yields = np.bincount(sample.process, sample.weights)
+    yields = np.bincount(sample.process, sample.weights).astype(np.float64)
     return Scores(densities, yields, _scales(train), np.flatnonzero(powers.sum(axis=1) == 1))
 
 
