@@ -94,7 +94,7 @@ product grid for one or two nuisances, single shifts and pairs for more."""
 N_CELLS = 200
 N_CELL_EVENTS = 60_000
 MIN_BACKGROUND_COUNT = 60.0
-N_MORPHING_EVENTS = 2_000_000
+N_MORPHING_EVENTS = 3_000_000
 """Cells of the scores, and the most events of a process that tell how their contents deform."""
 
 MAX_UNBINNED = 30_000.0
