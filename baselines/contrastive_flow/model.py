@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 N_SIGNAL, BACKGROUND_FACTOR, MAX_SIMULATED = 100_000, 1.5, 1_500_000
 """Events to simulate: of the signal, and of a background process over its yield, but not less or more."""
 
-N_COPIES, MAX_EVENTS = 10, 25_000
-"""Points in the nuisances to learn from, and events of each process at each of them."""
+N_COPIES, MAX_EVENTS = 10, 50_000
+"""Points in the nuisances to learn from, and events at each of them, the same number of each process."""
 
 N_LAYERS, WIDTH = 4, 32
 """Coupling layers of a flow, and hidden units of the network in each."""
@@ -73,7 +73,7 @@ STEP, MAX_DERIVATIVE = 0.5, 5.0
 N_IMITATED, N_IMITATION_EPOCHS = 400_000, 8
 """Events from which one network learns what flows and classifier say about an event; passes over them."""
 
-N_CELLS, N_CELL_EVENTS, MIN_BACKGROUND_COUNT = 120, 200_000, 100.0
+N_CELLS, N_CELL_EVENTS, MIN_BACKGROUND_COUNT = 300, 100_000, 60.0
 """Bins in the space of what an event tells, events to find them, and simulated background in each."""
 
 _MAX_LOGIT = 50.0
@@ -262,9 +262,8 @@ class Score:
         standardizer = Standardizer.fit(nominal, events.features, azimuths="relative")
         background, signal = np.bincount(nominal["label"], nominal["weights"], minlength=2)
         del nominal
-        sample = shifted_copies(
-            events, N_COPIES, seed=events.seed, max_events=MAX_EVENTS, transform=standardizer
-        )
+        n_each = MAX_EVENTS // len(events.processes)
+        sample = shifted_copies(events, N_COPIES, seed=events.seed, max_events=n_each, transform=standardizer)
         seed = int(generator(events.seed, "contrastive flow").integers(2**31))
         with deterministic(seed):
             network = FlowClassifier(standardizer.n_out, len(sample.nuisances), N_LAYERS, WIDTH, HIDDEN)
@@ -369,7 +368,8 @@ class Summary:
 
 
 def _squared_error(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    return (network(x) - target).square().sum(dim=1)
+    losses: Tensor = (network(x) - target).square().sum(dim=1)
+    return losses
 
 
 def _numbers(train: TrainingSet) -> dict[str, int]:
