@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairuniverse import Interval
 from fairuniverse.learning import (
-    NetworkScore,
     Standardizer,
-    balanced,
-    binary_cross_entropy,
+    cross_entropy,
     deterministic,
     further_events,
+    load_network,
+    mlp,
+    outputs,
+    save_network,
     template_events,
     train_network,
 )
@@ -35,6 +38,7 @@ from fairuniverse.likelihood import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from fairuniverse.training import TrainingSet
 
@@ -51,7 +55,10 @@ BATCH_SIZE = 4096
 LEARNING_RATE = 4e-3
 """The network and its training, no smaller than any baseline's: a reference line must not be beaten."""
 
-N_SIGNAL_BINS = 40
+CHUNK = 1 << 16
+"""Events at a time, to bound the memory of what the network gets."""
+
+N_SIGNAL_BINS = 80
 """With known backgrounds no bin is needed to measure them, and finer ones lose nothing."""
 
 MAX_PULL = 10.0
@@ -126,17 +133,17 @@ class Binned:
     """A network's score in many bins, their templates morphed to the true nuisances.
 
     Attributes:
-        score: Classifier of signal against all backgrounds.
+        score: Score of events.
         binned: Its bins and templates.
     """
 
-    score: NetworkScore
+    score: Score
     binned: BinnedScore
 
     @classmethod
     def fit(cls, train: TrainingSet) -> Binned:
         """Train on events of its own, so that the templates hold none that the network has seen."""
-        score = _learn(train)
+        score = Score.fit(train)
         filled = template_events(train)
         return cls(score, BinnedScore.fit(filled, score, n_signal_bins=N_SIGNAL_BINS, n_background_bins=1))
 
@@ -156,31 +163,77 @@ class Binned:
     @classmethod
     def load(cls, folder: Path) -> Binned:
         """Read what `save` wrote."""
-        return cls(NetworkScore.load(folder), BinnedScore.load(folder))
+        return cls(Score.load(folder), BinnedScore.load(folder))
 
 
-def _learn(train: TrainingSet) -> NetworkScore:
-    """Classifier of signal against all backgrounds, the two weighing the same."""
-    largest = max(p.expected_yield for p in train.processes)
-    shares = {
-        p.name: SIGNAL_SHARE if p.is_signal else max(p.expected_yield / largest, MIN_SHARE)
-        for p in train.processes
-    }
-    numbers = {name: round(N_EVENTS * share) for name, share in shares.items()}
-    table = further_events(train, numbers, purpose="oracle", prescale=PRESCALE).shift()
-    label = table["label"].to_numpy()
-    standardizer = Standardizer.fit(table, train.features, azimuths="relative")
-    with deterministic(seed=1):
-        score = NetworkScore.untrained(standardizer, HIDDEN)
-        train_network(
-            score.network,
-            (standardizer(table), label.astype(np.float32)),
-            binary_cross_entropy,
-            seed=1,
-            weights=balanced(table["weights"].to_numpy(), label),
-            n_epochs=N_EPOCHS,
-            batch_size=BATCH_SIZE,
-            learning_rate=LEARNING_RATE,
-            title="classifier",
-        )
-    return score
+@dataclass(frozen=True, eq=False)
+class Score:
+    """Logarithm of the expected signal over the expected background at an event.
+
+    Attributes:
+        standardizer: From a table to the inputs of the network.
+        network: Classifier of the processes.
+        log_factors: Shape (n_processes,), from its logits to the logarithms of expected densities.
+        is_signal: Shape (n_processes,).
+    """
+
+    standardizer: Standardizer
+    network: torch.nn.Module
+    log_factors: NDArray[np.float32]
+    is_signal: NDArray[np.bool_]
+
+    @classmethod
+    def fit(cls, train: TrainingSet) -> Score:
+        """Learn from newly simulated events."""
+        yields = np.array([p.expected_yield for p in train.processes])
+        is_signal = np.array([p.is_signal for p in train.processes])
+        relative = yields / yields.max()
+        numbers = np.where(is_signal, SIGNAL_SHARE, np.maximum(relative, MIN_SHARE)) * N_EVENTS
+        named = {p.name: round(n) for p, n in zip(train.processes, numbers.tolist(), strict=True)}
+        table = further_events(train, named, purpose="oracle", prescale=PRESCALE).shift()
+        process = table["process"].cat.codes.to_numpy(np.intp)
+        weights = table["weights"].to_numpy()
+        expected = np.bincount(process, weights, minlength=len(yields))
+        # In between equal shares, which would be spent on rare backgrounds, and the yields.
+        shares = np.where(is_signal, 1.0, relative**0.25)
+        standardizer = Standardizer.fit(table, train.features, azimuths="relative")
+        with deterministic(seed=1):
+            network = mlp(standardizer.n_out, HIDDEN, len(yields))
+            train_network(
+                network,
+                (standardizer(table), process),
+                cross_entropy,
+                seed=1,
+                weights=weights * (shares / expected)[process],
+                n_epochs=N_EPOCHS,
+                batch_size=BATCH_SIZE,
+                learning_rate=LEARNING_RATE,
+                title="classifier",
+            )
+        return cls(standardizer, network, np.log(expected / shares).astype(np.float32), is_signal)
+
+    def __call__(self, table: pd.DataFrame) -> NDArray[np.float32]:
+        """Score of each event, shape (n_events,)."""
+        starts = range(0, max(len(table), 1), CHUNK)
+        return np.concatenate([self._of_some(table.iloc[i : i + CHUNK]) for i in starts])
+
+    def _of_some(self, table: pd.DataFrame) -> NDArray[np.float32]:
+        with deterministic(seed=0):
+            logs = outputs(self.network, self.standardizer(table)) + self.log_factors
+        signal, background = logs[:, self.is_signal], logs[:, ~self.is_signal]
+        return np.asarray(np.logaddexp.reduce(signal, axis=1) - np.logaddexp.reduce(background, axis=1))
+
+    def save(self, folder: Path) -> None:
+        """Write it."""
+        config = {"n_in": self.standardizer.n_out, "hidden": HIDDEN, "n_out": len(self.is_signal)}
+        save_network(self.network, folder / "processes.safetensors", config)
+        (folder / "standardizer.json").write_text(json.dumps(self.standardizer.to_json()), encoding="utf-8")
+        np.savez(folder / "score.npz", log_factors=self.log_factors, is_signal=self.is_signal)
+
+    @classmethod
+    def load(cls, folder: Path) -> Score:
+        """Read what `save` wrote."""
+        words = json.loads((folder / "standardizer.json").read_text(encoding="utf-8"))
+        network = load_network(folder / "processes.safetensors")
+        with np.load(folder / "score.npz", allow_pickle=False) as file:
+            return cls(Standardizer.from_json(words), network, file["log_factors"], file["is_signal"])
