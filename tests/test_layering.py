@@ -8,7 +8,7 @@ import pytest
 
 ROWS = (
     ("_version", "errors", "events", "nuisance", "seeding", "protocols", "results", "statistics", "worlds"),
-    ("config", "pseudo_experiments", "tables", "training"),
+    ("config", "pseudo_experiments", "tables", "training", "production"),
     (
         "submission",
         "store",

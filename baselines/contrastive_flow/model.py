@@ -7,7 +7,7 @@ After Elsharkawy and Kahn, "Contrastive normalizing flows for uncertainty-aware 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from fairuniverse.learning import (
     mlp,
     outputs,
     save_network,
+    score_directions,
     shifted_copies,
     template_events,
     train_network,
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 N_SIGNAL, BACKGROUND_FACTOR, MAX_SIMULATED = 100_000, 1.5, 1_500_000
 """Events to simulate: of the signal, and of a background process over its yield, but not less or more."""
 
-N_COPIES, MAX_EVENTS = 10, 25_000
-"""Points in the nuisances to learn from, and events of each process at each of them."""
+N_COPIES, MAX_EVENTS = 10, 50_000
+"""Points in the nuisances to learn from, and events at each of them, the same number of each process."""
 
 N_LAYERS, WIDTH = 4, 32
 """Coupling layers of a flow, and hidden units of the network in each."""
@@ -69,7 +70,10 @@ MAX_FEATURE = 6.0
 STEP, MAX_DERIVATIVE = 0.5, 5.0
 """Prior standard deviations of the difference that stands for a derivative, and where those are cut."""
 
-N_CELLS, N_CELL_EVENTS, MIN_BACKGROUND_COUNT = 120, 200_000, 100.0
+N_IMITATED, N_IMITATION_EPOCHS = 400_000, 8
+"""Events from which one network learns what flows and classifier say about an event; passes over them."""
+
+N_CELLS, N_CELL_EVENTS, MIN_BACKGROUND_COUNT = 300, 100_000, 60.0
 """Bins in the space of what an event tells, events to find them, and simulated background in each."""
 
 _MAX_LOGIT = 50.0
@@ -88,49 +92,31 @@ class Model:
         self.score = Score.fit(fresh)
         templates = template_events(train)
         learnt = fresh.shift()
-        few = learnt.iloc[:: 1 + len(learnt) // N_CELL_EVENTS]
+        few = learnt.iloc[:: 1 + len(learnt) // N_IMITATED]
         del learnt
-        self.cells = self._choose_cells(few, templates.shift())
-        self.binned = binned_model(templates, self._bins, self.cells.n_cells)
+        self.summary = Summary.fit(self.score, few, templates.shift(), fresh.seed)
+        self.binned = binned_model(templates, self.summary, self.summary.n_cells)
 
     def predict(self, test: pd.DataFrame) -> Interval:
         """Estimate of mu and its profile-likelihood interval, from one pseudo-experiment."""
-        likelihood = self.binned.likelihood(np.bincount(self._bins(test), minlength=self.cells.n_cells))
+        counts = np.bincount(self.summary(test), minlength=self.summary.n_cells)
+        likelihood = self.binned.likelihood(counts)
         start = best_start(likelihood)
         return profile_interval(likelihood, confidence_level=self.confidence_level, start=start).interval
 
     def save(self, folder: str | Path) -> None:
-        """Write the networks as safetensors, numbers as JSON and in NumPy's format."""
-        self.score.save(Path(folder))
+        """Write what `predict` needs: a network as safetensors, numbers as JSON and in NumPy's format."""
+        self.summary.save(Path(folder))
         save_model(self.binned, Path(folder) / "binned.npz")
-        np.savez(
-            Path(folder) / "cells.npz", **{f.name: getattr(self.cells, f.name) for f in fields(ScoreCells)}
-        )
         words = json.dumps({"confidence_level": self.confidence_level})
         (Path(folder) / "interval.json").write_text(words, encoding="utf-8")
 
     def load(self, folder: str | Path) -> None:
         """Read what `save` wrote."""
-        self.score = Score.load(Path(folder))
+        self.summary = Summary.load(Path(folder))
         self.binned = load_model(Path(folder) / "binned.npz")
-        with np.load(Path(folder) / "cells.npz", allow_pickle=False) as file:
-            self.cells = ScoreCells(*(file[f.name] for f in fields(ScoreCells)))
         words = json.loads((Path(folder) / "interval.json").read_text(encoding="utf-8"))
         self.confidence_level = words["confidence_level"]
-
-    def _bins(self, table: pd.DataFrame) -> NDArray[np.intp]:
-        return self.cells(self.score(table))
-
-    def _choose_cells(self, learnt: pd.DataFrame, filled: pd.DataFrame) -> ScoreCells:
-        """Cells of the events that were learnt from, but only those that the templates know well."""
-        scores, weights = self.score(learnt), learnt["weights"].to_numpy()
-        constraints = np.r_[0.0, np.ones(scores.shape[1] - 1)]
-        cells = ScoreCells.fit(scores, weights, n_cells=N_CELLS, constraints=constraints)
-        is_background = filled["label"].to_numpy() == 0
-        weights, found = filled["weights"].to_numpy()[is_background], cells(self.score(filled[is_background]))
-        sums, squares = (np.bincount(found, weights**k, minlength=len(cells.centres)) for k in (1, 2))
-        counts = np.divide(sums**2, squares, out=np.zeros(len(sums)), where=squares > 0)
-        return cells.without_poor(counts, MIN_BACKGROUND_COUNT)
 
 
 class Coupling(nn.Module):
@@ -262,13 +248,11 @@ class Score:
     Attributes:
         standardizer: From a table to the inputs of the network.
         network: Flows and classifier.
-        config: Arguments that build the network.
         log_odds: Logarithm of the expected signal over the background, which the classifier saw as equals.
     """
 
     standardizer: Standardizer
     network: nn.Module
-    config: Mapping[str, Any]
     log_odds: float
 
     @classmethod
@@ -278,52 +262,114 @@ class Score:
         standardizer = Standardizer.fit(nominal, events.features, azimuths="relative")
         background, signal = np.bincount(nominal["label"], nominal["weights"], minlength=2)
         del nominal
-        sample = shifted_copies(
-            events, N_COPIES, seed=events.seed, max_events=MAX_EVENTS, transform=standardizer
-        )
-        config: dict[str, Any] = {
-            "n_features": standardizer.n_out,
-            "n_conditions": len(sample.nuisances),
-            "n_layers": N_LAYERS,
-            "width": WIDTH,
-            "hidden": HIDDEN,
-        }
+        n_each = MAX_EVENTS // len(events.processes)
+        sample = shifted_copies(events, N_COPIES, seed=events.seed, max_events=n_each, transform=standardizer)
         seed = int(generator(events.seed, "contrastive flow").integers(2**31))
         with deterministic(seed):
-            network = FlowClassifier(**config)
+            network = FlowClassifier(standardizer.n_out, len(sample.nuisances), N_LAYERS, WIDTH, HIDDEN)
             _train(network, sample, seed)
-        return cls(standardizer, network.eval(), config, float(np.log(signal / background)))
+        return cls(standardizer, network.eval(), float(np.log(signal / background)))
 
     def __call__(self, table: pd.DataFrame) -> NDArray[np.float64]:
-        """Derivatives for each event, shape (n_events, 1 + n_shape_nuisances).
-
-        Raises:
-            FitError: Outputs that are not finite.
-        """
+        """Derivatives for each event, shape (n_events, 1 + n_shape_nuisances)."""
         columns = outputs(self.network, self.standardizer(table)).astype(np.float64)
-        if not np.isfinite(columns).all():
-            raise FitError("the networks answer numbers that are not finite: check the events")
         signal = 1 / (1 + np.exp(np.clip(-columns[:, 0] - self.log_odds, -_MAX_LOGIT, _MAX_LOGIT)))
         moved = (1 - signal[:, None]) * np.clip(columns[:, 1:], -MAX_DERIVATIVE, MAX_DERIVATIVE)
         return np.column_stack([signal, moved])
 
-    def save(self, folder: Path) -> None:
-        """Write the network and how features are prepared for it."""
-        save_network(self.network, folder / "network.safetensors", self.config)
-        words = {
-            "standardizer": self.standardizer.to_json(),
-            "config": dict(self.config),
-            "log_odds": self.log_odds,
-        }
-        (folder / "score.json").write_text(json.dumps(words), encoding="utf-8")
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Cell of each event in the space of the scores, which one small network has learnt to imitate.
+
+    Flows take ten times as long, and every event is evaluated in every shifted template. What the imitation
+    gets wrong costs precision, as whatever the flows get wrong does.
+
+    Attributes:
+        standardizer: From a table to the inputs of the network.
+        network: From these to a space in which squared distances are lost information.
+        cells: Cells in that space.
+    """
+
+    standardizer: Standardizer
+    network: nn.Module
+    cells: ScoreCells
 
     @classmethod
-    def load(cls, folder: Path) -> Score:
+    def fit(cls, score: Score, learnt: pd.DataFrame, filled: pd.DataFrame, seed: int) -> Summary:
+        """Imitate the scores of events that no template holds, and find cells that the templates know.
+
+        Args:
+            score: Flows and classifier.
+            learnt: Nominal events.
+            filled: Those of the templates, which decide which cells have background enough.
+            seed: Decides the start and the order of the training.
+        """
+        t, x, weights = score(learnt), score.standardizer(learnt), learnt["weights"].to_numpy()
+        constraints = np.r_[0.0, np.ones(t.shape[1] - 1)]
+        # Scaled to about one: no number that a network gives should be small.
+        directions = score_directions(t, weights, constraints=constraints) * np.sqrt(weights.sum())
+        with deterministic(seed % 2**31):
+            network = mlp(x.shape[1], HIDDEN, directions.shape[1])
+            train_network(
+                network,
+                (x, (t @ directions).astype(np.float32)),
+                _squared_error,
+                seed=seed % 2**31,
+                weights=balanced(weights, learnt["label"].to_numpy()),
+                n_epochs=N_IMITATION_EPOCHS,
+                batch_size=BATCH_SIZE,
+                learning_rate=LEARNING_RATE,
+                title="imitation",
+            )
+        few = slice(None, None, 1 + len(x) // N_CELL_EVENTS)
+        same = np.eye(directions.shape[1])
+        cells = ScoreCells.fit(outputs(network, x[few]), weights[few], n_cells=N_CELLS, directions=same)
+        summary = cls(score.standardizer, network, cells)
+        is_background = filled["label"].to_numpy() == 0
+        weights, found = filled["weights"].to_numpy()[is_background], summary(filled[is_background])
+        sums, squares = (np.bincount(found, weights**k, minlength=len(cells.centres)) for k in (1, 2))
+        counts = np.divide(sums**2, squares, out=np.zeros(len(sums)), where=squares > 0)
+        return cls(score.standardizer, network, cells.without_poor(counts, MIN_BACKGROUND_COUNT))
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return self.cells.n_cells
+
+    def __call__(self, table: pd.DataFrame) -> NDArray[np.intp]:
+        """Cell of each event, shape (n_events,).
+
+        Raises:
+            FitError: Outputs that are not finite.
+        """
+        points = outputs(self.network, self.standardizer(table))
+        if not np.isfinite(points).all():
+            raise FitError("the network answers numbers that are not finite: check the events")
+        return self.cells(points)
+
+    def save(self, folder: Path) -> None:
+        """Write the network, how features are prepared for it, and the cells."""
+        n_in, n_out = self.standardizer.n_out, self.cells.centres.shape[1]
+        config = {"n_in": n_in, "hidden": HIDDEN, "n_out": n_out}
+        save_network(self.network, folder / "network.safetensors", config)
+        words = json.dumps(self.standardizer.to_json())
+        (folder / "standardizer.json").write_text(words, encoding="utf-8")
+        np.savez(folder / "cells.npz", **vars(self.cells))
+
+    @classmethod
+    def load(cls, folder: Path) -> Summary:
         """Read what `save` wrote."""
-        words = json.loads((folder / "score.json").read_text(encoding="utf-8"))
-        network = load_network(folder / "network.safetensors", FlowClassifier)
-        standardizer = Standardizer.from_json(words["standardizer"])
-        return cls(standardizer, network, words["config"], words["log_odds"])
+        words = json.loads((folder / "standardizer.json").read_text(encoding="utf-8"))
+        network = load_network(folder / "network.safetensors")
+        with np.load(folder / "cells.npz", allow_pickle=False) as file:
+            cells = ScoreCells(*(file[f.name] for f in fields(ScoreCells)))
+        return cls(Standardizer.from_json(words), network, cells)
+
+
+def _squared_error(network: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    losses: Tensor = (network(x) - target).square().sum(dim=1)
+    return losses
 
 
 def _numbers(train: TrainingSet) -> dict[str, int]:

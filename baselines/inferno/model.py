@@ -61,8 +61,8 @@ N_SIGNAL, BACKGROUND_FACTOR, MAX_SIMULATED = 200_000, 3.0, 3_000_000
 MAX_KEPT = 500_000
 """Simulated events in all; with more of them those that do not resemble the signal are prescaled."""
 
-N_LEARNT = 200_000
-"""Events of each process to learn from; of more than these, rather those where signal is likely."""
+N_LEARNT = 400_000
+"""Events to learn from, the same number of each process; of more, rather those where signal is likely."""
 
 MAX_INTEREST = 50.0
 """Largest ratio of signal to background, by the classifier, that decides about that choice."""
@@ -250,14 +250,15 @@ def _interest(sample: Sample, seed: int) -> NDArray[np.float64]:
 
 
 def _choose(events: Events, interest: NDArray[np.float64], rng: np.random.Generator) -> Events:
-    """About `N_LEARNT` events of each process, with more of the interesting ones, which weigh less."""
+    """About `N_LEARNT` events, with more of the interesting ones, which weigh less."""
     assert events.process is not None
+    n_each = N_LEARNT / len(events.processes)
     chance = np.ones(len(events))
     for code in range(len(events.processes)):
         rows = events.process == code
-        if rows.sum() > N_LEARNT:
+        if rows.sum() > n_each:
             chance[rows] = 1 + interest[rows]
-            chance[rows] *= N_LEARNT / chance[rows].sum()
+            chance[rows] *= n_each / chance[rows].sum()
     chosen = np.flatnonzero(rng.random(len(events)) < chance)
     learnt = events.select(chosen)
     assert learnt.weights is not None

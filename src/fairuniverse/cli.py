@@ -99,6 +99,13 @@ def init(folder: Path) -> None:
     help="Name of the streams: two samples of the same seed share no event if their purposes differ.",
 )
 @threads_option
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Worker processes of a simulation that works in blocks, such as higgs_tautau.full.",
+)
 @output_option
 def simulate(
     simulator: str,
@@ -107,12 +114,28 @@ def simulate(
     seed: int,
     purpose: str,
     threads: int | None,
+    workers: int,
     output: Path,
 ) -> None:
-    """Simulate nominal weighted events and write them to a .parquet or .root file."""
+    """Simulate nominal weighted events and write them to a .parquet or .root file.
+
+    A simulation that works in blocks keeps them in a folder beside the file, OUTPUT.blocks, or in the folder
+    OUTPUT: the same command goes on where it stopped, a larger number of events adds to them.
+    """
     from fairuniverse import api
+    from fairuniverse.registry import is_block_source
 
     numbers = _numbers(events)
+    if is_block_source(simulator):
+        made = api.produce(simulator, _key_values(options), numbers, output, seed=seed, n_workers=workers)
+        for process, sums in made.statistics.items():
+            click.echo(
+                f"{process}: {sums['total_rows']:,.0f} events, acceptance {sums['acceptance']:.3%}, "
+                f"{sums['expected_yield']:,.0f} expected at leading order, "
+                f"{sums['total_rows'] / sums['cpu_s']:.1f} per second of processor time"
+            )
+        click.echo(f"wrote {made.table or made.folder}")
+        return
     written = api.simulate(
         simulator, _key_values(options), numbers, output, seed=seed, purpose=purpose, n_threads=threads
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -150,6 +150,71 @@ class Simulator(Protocol):
 
     def fresh_sampler(self) -> Sampler:
         """Pseudo-experiments of newly simulated events."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class EventBlock:
+    """Some selected events of one process, made together.
+
+    Attributes:
+        events: The events; their weights are right relative to those of other blocks of the process, each
+            taken with its own number of tried events.
+        extra: Columns beyond the schema by name, each of shape (n_events,); ``row`` numbers the generated
+            event that each one comes from.
+        statistics: Numbers for the block's metadata: at least ``n_tried`` events begun, the ``acceptance``
+            and ``expected_yield`` they give, and ``cpu_s``.
+    """
+
+    events: Events
+    extra: Mapping[str, NDArray[Any]]
+    statistics: Mapping[str, float]
+
+
+class BlockSource(Protocol):
+    """A simulation so slow that its events are made in blocks, by many processes, in many sittings."""
+
+    @property
+    def world(self) -> str:
+        """Name of the simulator whose events these are."""
+        ...
+
+    @property
+    def schema(self) -> Schema:
+        """Columns of its event table."""
+        ...
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """All processes of the world with their expected yields."""
+        ...
+
+    @property
+    def available(self) -> tuple[str, ...]:
+        """Names of the processes that it can make."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Short text that differs if anything but seed, process and block number makes other events."""
+        ...
+
+    def provenance(self) -> Mapping[str, Any]:
+        """What the manifest says about the origin of the events."""
+        ...
+
+    def make_block(
+        self, process: str, number: int, *, seed: int, variations: Sequence[Mapping[str, float]] = ({},)
+    ) -> list[EventBlock]:
+        """One block, a pure function of digest, seed, process and number.
+
+        Args:
+            process: One of `available`.
+            number: Number of the block, from 0.
+            seed: Seed of the sample.
+            variations: Values of nuisance parameters, applied where they arise: one answer for each, of the
+                same generated events.
+        """
         ...
 
 

@@ -3,7 +3,8 @@
 Simulators and baselines are entry points of the groups ``fairuniverse.simulators`` (a class) and
 ``fairuniverse.baselines`` (a package that is a submission folder); a path to a folder works, too. Submission
 folders of the group ``fairuniverse.references`` are told the true nuisance values of every toy, never its mu:
-they are lines to compare with, and only what is installed can be one.
+they are lines to compare with, and only what is installed can be one. The group
+``fairuniverse.block_sources`` holds simulations so slow that they work in blocks.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from fairuniverse.errors import InvalidConfigError, NotRegisteredError
-from fairuniverse.protocols import Simulator
+from fairuniverse.protocols import BlockSource, Simulator
 
 SIMULATORS, BASELINES = "fairuniverse.simulators", "fairuniverse.baselines"
 REFERENCES = "fairuniverse.references"
+BLOCK_SOURCES = "fairuniverse.block_sources"
 
 
 def names(group: str) -> list[str]:
@@ -65,6 +67,26 @@ def make_simulator(name: str, options: dict[str, Any]) -> Simulator:
     except (TypeError, ValueError) as error:
         raise InvalidConfigError(f"simulator {name} with options {options}: {error}") from error
     return simulator
+
+
+def is_block_source(name: str) -> bool:
+    """Whether a name is that of a slow simulation, which works in blocks."""
+    return name in names(BLOCK_SOURCES)
+
+
+def make_block_source(name: str, options: dict[str, Any]) -> BlockSource:
+    """A slow simulation by registered name.
+
+    Raises:
+        NotRegisteredError: No such name.
+        InvalidConfigError: It does not take these options.
+    """
+    factory = _entry_point(BLOCK_SOURCES, name).load()
+    try:
+        source: BlockSource = factory(**options)
+    except (TypeError, ValueError) as error:
+        raise InvalidConfigError(f"simulator {name} with options {options}: {error}") from error
+    return source
 
 
 def simulator_options(name: str) -> list[str]:

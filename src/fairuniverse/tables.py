@@ -77,7 +77,13 @@ def read_events(path: str | Path, schema: Schema, processes: Sequence[str]) -> E
     return read_table(path, schema, processes).events
 
 
-def write_table(path: str | Path, table: Table | Events, *, signal: Sequence[str] = ()) -> None:
+def write_table(
+    path: str | Path,
+    table: Table | Events,
+    *,
+    signal: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write events to ``.parquet`` (zstd) or ``.root``, with a metadata file beside it.
 
     The file appears under its name only when it is complete.
@@ -86,6 +92,7 @@ def write_table(path: str | Path, table: Table | Events, *, signal: Sequence[str
         path: The file; its ending chooses the format.
         table: What to write.
         signal: Processes whose ``labels`` are 1.
+        metadata: More entries for the metadata file, which is written last.
 
     Raises:
         StorageError: The disk is full or the folder not writable.
@@ -99,9 +106,9 @@ def write_table(path: str | Path, table: Table | Events, *, signal: Sequence[str
     columns = _to_columns(table, signal)
     with atomic_path(path) as temporary:
         writer(temporary, columns)
-    metadata = metadata_of(table.events, columns)
-    with atomic_path(_metadata_path(path)) as temporary:
-        temporary.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    content = {**metadata_of(table.events, columns), **(metadata or {})}
+    with atomic_path(metadata_path(path)) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def require_writable_table(path: Path) -> None:
@@ -156,14 +163,15 @@ def metadata_of(events: Events, columns: Mapping[str, object]) -> dict[str, Any]
     return metadata
 
 
-def _metadata_path(path: Path) -> Path:
+def metadata_path(path: Path) -> Path:
+    """The file beside a table that tells its size and sums of weights."""
     return path.with_name(f"{path.stem}_metadata.json")
 
 
 def _check_metadata(path: Path, events: Events) -> None:
     """Say so when the weights are not those that the metadata file promises."""
     try:
-        expected = json.loads(_metadata_path(path).read_text(encoding="utf-8")).get("sum_weights")
+        expected = json.loads(metadata_path(path).read_text(encoding="utf-8")).get("sum_weights")
     except (OSError, ValueError, AttributeError):
         return
     if expected is None or events.weights is None:

@@ -15,8 +15,9 @@ from fairuniverse.learning import deterministic
 def submission(load_as_stranger):
     """The module as a stranger's copy, with a training of seconds."""
     module = load_as_stranger("contrastive_flow")
-    module.N_SIGNAL, module.MAX_SIMULATED, module.MAX_EVENTS = 10_000, 20_000, 2_000
+    module.N_SIGNAL, module.MAX_SIMULATED, module.MAX_EVENTS = 10_000, 20_000, 4_000
     module.N_COPIES, module.N_CELLS, module.N_CELL_EVENTS = 4, 25, 20_000
+    module.N_IMITATED, module.N_IMITATION_EPOCHS = 20_000, 2
     module.N_EPOCHS, module.BATCH_SIZE, module.N_LAYERS, module.WIDTH = 2, 512, 2, 8
     return module
 

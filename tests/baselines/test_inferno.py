@@ -20,7 +20,7 @@ NUISANCES = ("r", "rate", "bkg_scale")
 def submission(load_as_stranger):
     """The module as a stranger's copy, with a training of seconds."""
     module = load_as_stranger("inferno")
-    module.N_SIGNAL, module.MAX_SIMULATED, module.N_LEARNT = 20_000, 40_000, 10_000
+    module.N_SIGNAL, module.MAX_SIMULATED, module.N_LEARNT = 20_000, 40_000, 20_000
     module.N_EPOCHS, module.BATCH_SIZE, module.N_CLASSIFIER_EPOCHS = 6, 1024, 1
     module.LEARNING_RATE, module.HIDDEN = 1e-2, (32, 32)
     return module

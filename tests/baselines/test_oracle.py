@@ -17,7 +17,7 @@ FLOATING = ["r", "rate", "bkg_scale"]
 def baseline(load_as_stranger):
     """The module as a stranger's copy, with a smaller classifier."""
     module = load_as_stranger("oracle")
-    module.N_EVENTS, module.N_TREES, module.N_SIGNAL_BINS = 60_000, 20, 15
+    module.N_EVENTS, module.HIDDEN, module.N_EPOCHS, module.N_SIGNAL_BINS = 60_000, (32, 32), 3, 15
     return module
 
 
@@ -85,16 +85,10 @@ def test_knowing_the_nuisances_narrows_the_higgs_interval(binned, toy):
     answer = binned.predict(toy, values)
     _, pulls = binned.measurement(toy, values)
     assert set(pulls) == {"tes", "jes", "soft_met", "ttbar_scale", "diboson_scale", "bkg_scale"}
-    profiled = binned.measurement.binned.interval(_scores(binned, toy))
+    profiled = binned.measurement.binned.interval(binned.measurement.score(toy))
     assert answer.upper - answer.lower < 0.9 * (profiled.upper - profiled.lower)
     # Five half-widths on each side; by chance 6e-7.
     assert abs(answer.mu_hat - 1.5) < 5 * (answer.upper - answer.lower) / 2
-
-
-def _scores(model, table):
-    measurement = model.measurement
-    matrix = np.array([table[f].to_numpy(np.float32) for f in measurement.features]).T
-    return measurement.trees.inplace_predict(np.ascontiguousarray(matrix), predict_type="margin")
 
 
 @pytest.mark.parametrize("kind", ["exact", "binned"])

@@ -15,6 +15,8 @@ SMALL = {
     "SHIFT_HIDDEN": (32, 32),
     "N_SHIFT_EVENTS": 8000,
     "N_SHIFT_EPOCHS": 2,
+    "SKETCH_HIDDEN": (32, 32),
+    "N_SKETCH_EVENTS": 60_000,
     "BATCH_SIZE": 1024,
     "DEGREES": {1: 4, 2: 2},
     "N_CELLS": 8,
@@ -83,7 +85,7 @@ def test_it_is_as_precise_as_the_exact_likelihood_and_covers(model, toys):
 def test_every_cell_is_unbinned_where_events_are_few(model):
     """A world of a thousand events needs no counting, and counts keep the simulation's uncertainty."""
     measurement = model.measurement
-    assert np.array_equal(measurement.regions, np.arange(measurement.cells.n_cells))
+    assert np.array_equal(measurement.regions, np.arange(measurement.partition.n_cells))
     assert (measurement.model.templates.variances.sum(axis=0) > 0).all()
     assert not measurement._within.regions.templates.variances.any()
 
@@ -93,8 +95,9 @@ def test_densities_are_normalised_in_every_cell(model):
     train = training_set(InfernoToy(), NUISANCES, 30_000)
     table = train.shift()
     measurement = model.measurement
-    scores, probabilities, shifts = measurement.scores(table)
-    cell, process = measurement.cells(scores), table["process"].cat.codes.to_numpy()
+    cell = np.concatenate([cell for _, _, cell in measurement.partition(table)])
+    process = table["process"].cat.codes.to_numpy()
+    probabilities, shifts = measurement.densities(measurement.partition.standardizer(table))
     weights = 1.0 / np.bincount(process)[process]
     monomials = measurement._within.monomials
     for r in (0.0, 0.6):
@@ -115,7 +118,7 @@ def test_the_shift_of_the_background_is_learnt(model):
     x = table[["x0", "x1", "x2"]].to_numpy(float).T
     densities = InfernoToy().densities
     nominal, moved = (densities.log_densities(x, {"r": r}) for r in (0.0, 0.4))
-    _, shifts = model.measurement.scores.densities(table)
+    _, shifts = model.measurement.densities(model.measurement.partition.standardizer(table))
     learnt = np.einsum("t,ptn->pn", model.measurement._within.monomials.at({"r": 0.4}), shifts)
     weights = np.exp(nominal[1])  # where the background is
     assert np.corrcoef(learnt[1], (moved - nominal)[1])[0, 1] > 0.95
@@ -175,7 +178,7 @@ def test_fit_is_reproducible(baseline, monkeypatch, toys, nuisances):
 
 def test_it_measures_the_higgs_world(baseline, monkeypatch, make_training, toy):
     """All six nuisances of the Higgs world are fitted; only part of its events are unbinned."""
-    few = {"N_RATIO_EVENTS": 10_000, "N_SHIFT_EVENTS": 2000, "N_MORPHING_EVENTS": 10_000}
+    few = {"N_RATIO_EVENTS": 40_000, "N_SHIFT_EVENTS": 2000, "N_MORPHING_EVENTS": 60_000}
     for name, value in few.items():
         monkeypatch.setattr(baseline, name, value)
     model = baseline.Model()

@@ -23,6 +23,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
 from conftest import make_tiny  # noqa: E402
+from fairuniverse.config import LimitsConfig  # noqa: E402
 from fairuniverse.errors import SubmissionError  # noqa: E402
 from fairuniverse.isolation.answers import check  # noqa: E402
 from fairuniverse.isolation.backends import get_backend  # noqa: E402
@@ -63,9 +64,12 @@ FATAL = {
     "allocate_in_children": ("out_of_memory", "MiB used"),
     "print_gigabytes": ("crashed", "predict printed more than 64 MiB"),
     "forge_a_reply": ("crashed", "a reply that nobody asked for"),
-    "loop": ("timeout", "predict took more than 3 s"),
+    "loop": ("timeout", "predict took more than 1 s"),
 }
 """What ends it: status and message."""
+
+NARROW = {"allocate_in_children": {"memory_mib": 500}, "loop": {"predict_timeout_s": 1.0}}
+"""Limits that are soon reached, of what reaches them."""
 
 PATCHED = ("invalid_type", "something else than numbers")
 """The answer of a worker that was patched."""
@@ -76,16 +80,16 @@ def sandboxes(backend):
     """Starts fitted workers of the hostile submission, and ends them."""
     folder, workers = Path(tempfile.mkdtemp()), []
     folder.chmod(0o755)
-    benchmark = make_tiny(memory_mib=MEMORY_MIB, predict_timeout_s=60.0)
-    impatient = make_tiny(memory_mib=MEMORY_MIB, predict_timeout_s=3.0)
+    benchmark = make_tiny()
     training = SharedTraining(benchmark.training_events, training_spec(benchmark))
 
-    def start(*, is_patient=True):
+    def start(deed=""):
+        limits = {"memory_mib": MEMORY_MIB, "predict_timeout_s": 60.0} | NARROW.get(deed, {})
         worker = Worker(
             load_submission(folder / "hostile"),
             training,
             backend=backend,
-            limits=(benchmark if is_patient else impatient).config.limits,
+            limits=LimitsConfig(**limits),
             log=OutputLog(folder / "worker.log"),
             stop=threading.Event(),
         )
@@ -137,7 +141,7 @@ def do_everything(backend):
         outcomes["patch_the_worker"] = ask(worker, "read_truth")
         family = [(worker, psutil.Process(worker.pid).children(recursive=True))]
         for deed in FATAL:
-            worker = start(is_patient=deed != "loop")
+            worker = start(deed)
             family.append((worker, psutil.Process(worker.pid).children(recursive=True)))
             outcomes[deed] = ask(worker, deed)
         for worker, _ in family:

@@ -46,7 +46,7 @@ def test_what_the_kernel_kills_is_noticed(sandbox, monkeypatch):
     """Where control groups limit memory, a child that the kernel killed is named, however fast that was."""
     monkeypatch.setattr(process, "_usage", lambda _: process._Usage(0.0, 0.0))
     with hostility.sandboxes(sandbox) as start:
-        worker = start()
+        worker = start("allocate_in_children")
         if sandbox.name == "bubblewrap" and "memory" not in worker._group.folders:
             pytest.skip("no control group can be made here")
         status, message = hostility.ask(worker, "allocate_in_children")

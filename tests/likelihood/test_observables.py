@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fairuniverse.simulators.counting import OnOffCounting
 from fairuniverse.simulators.gaussian_2d import Gaussian2D
 from fairuniverse.simulators.inferno_toy import InfernoToy
 
@@ -72,6 +73,12 @@ def test_bins_hold_equal_signal_and_know_their_background(world, best_score):
     counts = poor.model.templates.effective_counts[1]
     assert 20 < len(counts) < 209
     assert counts.min() >= 900
+
+
+def test_a_score_of_two_values_has_two_bins():
+    """On and off are all that a score can tell of counting: no bin is left without background."""
+    binned = BinnedScore.fit(training_set(OnOffCounting(), ["bkg_scale"]), lambda t: t["region"].to_numpy())
+    assert binned.model.templates.yields == pytest.approx(np.array([[0, 100], [800, 400]]), rel=0.05)
 
 
 def test_every_event_is_counted(world, best_score, binned):

@@ -6,6 +6,7 @@ from fairuniverse.api.events import compare, shift_table, simulate
 from fairuniverse.api.gathering import write_table
 from fairuniverse.api.leaderboard import write_leaderboard
 from fairuniverse.api.platforms import IMAGE, bundle
+from fairuniverse.api.production import produce
 from fairuniverse.api.scores import export_official, official_scores, report, score_folders, score_runs
 from fairuniverse.api.submissions import init_submission, run
 from fairuniverse.api.toys import write_toys
@@ -19,6 +20,7 @@ __all__ = [
     "export_official",
     "init_submission",
     "official_scores",
+    "produce",
     "progress_bar",
     "report",
     "run",

@@ -15,7 +15,7 @@ function needs it.
 True
 """
 
-from fairuniverse.learning.cells import ScoreCells
+from fairuniverse.learning.cells import ScoreCells, score_directions
 from fairuniverse.learning.copies import ShiftedCopies, nuisance_design, shifted_copies
 from fairuniverse.learning.method import (
     ClassifierMethod,
@@ -54,6 +54,7 @@ __all__ = [
     "nuisance_design",
     "outputs",
     "save_network",
+    "score_directions",
     "shifted_copies",
     "template_events",
     "train_classifier",

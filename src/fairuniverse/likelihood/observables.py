@@ -280,6 +280,8 @@ def _known_background(
         if total**2 >= minimum * square and square > 0:
             kept.append(float(edges[i - 1]))
             total = square = 0.0
-    if kept and (total + sums[0]) ** 2 < minimum * (square + squares[0]):
+    # A score that takes few values has its lowest edge at the lowest of them, and nothing below.
+    total, square = total + sums[0], square + squares[0]
+    if kept and (square == 0 or total**2 < minimum * square):
         kept.pop()
     return np.array(kept[::-1])

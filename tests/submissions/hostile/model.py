@@ -169,7 +169,7 @@ def leave_daemon():
 def allocate_in_children():
     for _ in range(5):
         if os.fork() == 0:
-            hog = np.ones(50 << 20)  # 400 MiB, a permitted amount for one process
+            hog = np.ones(14 << 20)  # 112 MiB, a permitted amount for one process
             time.sleep(60)
             os._exit(int(hog[0]))
     time.sleep(60)

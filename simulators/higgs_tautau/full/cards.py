@@ -1,0 +1,271 @@
+"""Cards: what is generated and how the detector responds, as documented files with a digest.
+
+A folder of cards holds ``processes.yaml`` and ``detector.yaml``; the one that comes with the package tells
+what each entry means. Unknown keys, impossible values and tables of unequal lengths are refused with file and
+entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fairuniverse.errors import InvalidConfigError, StorageError
+
+from ..world import PROCESS_NAMES
+
+PACKAGED = Path(__file__).parent / "cards"
+"""The cards that come with the package."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Card(BaseModel):
+    """An entry of a card: no unknown keys, never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Regions(Card):
+    """Values by region of the detector.
+
+    Attributes:
+        eta: Upper edges of the regions in |eta|, increasing; every other list has as many entries.
+    """
+
+    eta: tuple[Positive, ...]
+
+    @model_validator(mode="after")
+    def _is_rectangular(self) -> Regions:
+        if not self.eta or list(self.eta) != sorted(set(self.eta)):
+            raise ValueError(f"eta = {list(self.eta)} must be increasing upper edges in |eta|")
+        for name, values in self:
+            if isinstance(values, tuple) and len(values) != len(self.eta):
+                raise ValueError(f"{name} has {len(values)} values for {len(self.eta)} regions of eta")
+        return self
+
+
+class Cells(Regions):
+    """Granularity of a calorimeter: cell size in eta, and in azimuth in degrees."""
+
+    deta: tuple[Positive, ...]
+    dphi_degrees: tuple[Positive, ...]
+
+
+class EnergyResolution(Regions):
+    """Stochastic (sqrt GeV), constant and noise (GeV) terms, added in quadrature."""
+
+    stochastic: tuple[NonNegative, ...]
+    constant: tuple[NonNegative, ...]
+    noise: tuple[NonNegative, ...]
+
+
+class Calorimeter(Card):
+    """Cells, resolution and thresholds of a calorimeter."""
+
+    cells: Cells
+    resolution: EnergyResolution
+    min_energy: NonNegative
+    min_significance: NonNegative
+
+
+class Efficiency(Regions):
+    """Probability to be found, below and above a transverse momentum (GeV); none below `min_pt`."""
+
+    min_pt: NonNegative
+    pt: NonNegative
+    below: tuple[Probability, ...]
+    above: tuple[Probability, ...]
+
+
+class PtResolution(Regions):
+    """Relative resolution of the transverse momentum: constant (+) slope * pt (1/GeV)."""
+
+    constant: tuple[NonNegative, ...]
+    slope: tuple[NonNegative, ...]
+
+
+class Magnet(Card):
+    """Solenoid: field in tesla, radius and half length of the volume inside the calorimeters in metres."""
+
+    field: NonNegative
+    radius: Positive
+    half_length: Positive
+
+
+class Tracks(Card):
+    """Charged particles in the tracker."""
+
+    efficiency: Efficiency
+    resolution: PtResolution
+
+
+class Electrons(Card):
+    """Electrons, measured by the electromagnetic calorimeter; isolation is relative to their pt."""
+
+    efficiency: Efficiency
+    min_pt: Positive
+    isolation: Positive
+
+
+class Muons(Electrons):
+    """Muons, measured by their track."""
+
+    resolution: PtResolution
+
+
+class Isolation(Card):
+    """Cone around a lepton, and the smallest pt (GeV) that counts in it."""
+
+    cone: Positive
+    min_pt: NonNegative
+
+
+class Jets(Card):
+    """Anti-kt jets: radius, threshold before calibration (GeV), reach, cone of a lepton that hides one."""
+
+    radius: Positive
+    min_raw_pt: Positive
+    max_eta: Positive
+    lepton_cone: NonNegative
+
+
+class TauTag(Card):
+    """Tagging of hadronic taus: efficiencies and mistag rates for one track and for more."""
+
+    cone: Positive
+    min_track_pt: NonNegative
+    max_eta: Positive
+    efficiency: tuple[Probability, Probability]
+    mistag: tuple[Probability, Probability]
+
+
+class Selection(Card):
+    """The one lepton of an event."""
+
+    lepton_pt: Positive
+    lepton_eta: Positive
+
+
+class DetectorCard(Card):
+    """The whole detector; GeV, tesla, metres."""
+
+    magnet: Magnet
+    ecal: Calorimeter
+    hcal: Calorimeter
+    tracks: Tracks
+    electrons: Electrons
+    muons: Muons
+    isolation: Isolation
+    jets: Jets
+    tau_tag: TauTag
+    selection: Selection
+    min_weight: Probability
+
+
+class Filter(Card):
+    """Thresholds (GeV) on true leptons and visible taus where the shower has come down to `scale`."""
+
+    scale: Positive
+    lepton_pt: NonNegative
+    lepton_eta: Positive
+    tau_pt: NonNegative
+    tau_eta: Positive
+
+
+class ProcessCard(Card):
+    """What Pythia generates for one process.
+
+    Attributes:
+        settings: Lines for Pythia, after those of every process.
+        cross_section_fb: Cross section of what the settings generate.
+        force_lepton_hadron: Whether tau pairs of a boson are made to decay to lepton + hadrons.
+        fakes_prescale: Events that pass the filter without a hadronic tau for each one that is kept.
+        events_per_block: Events of a block that pass the filter; about half of them are selected.
+    """
+
+    settings: tuple[str, ...]
+    cross_section_fb: Positive
+    force_lepton_hadron: bool = False
+    fakes_prescale: Annotated[int, Field(ge=1)]
+    events_per_block: Annotated[int, Field(ge=2)]
+
+
+class ProcessesCard(Card):
+    """Generation of all processes."""
+
+    settings: tuple[str, ...]
+    filter: Filter
+    processes: dict[str, ProcessCard]
+
+    @model_validator(mode="after")
+    def _are_known(self) -> ProcessesCard:
+        for name in self.processes:
+            if name not in PROCESS_NAMES:
+                raise ValueError(f"no process {name!r} in this world: there are {', '.join(PROCESS_NAMES)}")
+        return self
+
+
+class Cards(Card):
+    """A folder of cards."""
+
+    generation: ProcessesCard
+    detector: DetectorCard
+
+    @cached_property
+    def digest(self) -> str:
+        """What the cards say, in 16 hexadecimal digits: comments and layout do not count."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.blake2s(content.encode(), digest_size=8).hexdigest()
+
+    def process(self, name: str) -> ProcessCard:
+        """Card of one process.
+
+        Raises:
+            InvalidConfigError: The cards do not have it.
+        """
+        try:
+            return self.generation.processes[name]
+        except KeyError:
+            known = ", ".join(self.generation.processes)
+            raise InvalidConfigError(f"no process {name!r} in these cards: there are {known}") from None
+
+
+def read_cards(folder: str | Path | None = None) -> Cards:
+    """Cards of a folder; those of the package if None.
+
+    Raises:
+        InvalidConfigError: An entry is missing, unknown or impossible; the message names file and entry.
+        StorageError: A file cannot be read.
+    """
+    folder = PACKAGED if folder is None else Path(folder)
+    return Cards(
+        generation=_read(folder / "processes.yaml", ProcessesCard),
+        detector=_read(folder / "detector.yaml", DetectorCard),
+    )
+
+
+C = TypeVar("C", bound=Card)
+
+
+def _read(path: Path, kind: type[C]) -> C:
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorageError(f"cannot read the card {path}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise InvalidConfigError(f"{path} is no YAML: {error}") from error
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole card"
+        raise InvalidConfigError(f"{path}: {where}: {first['msg']} (found {first['input']!r:.60})") from error

@@ -1,0 +1,85 @@
+"""Cards are complete, and what is wrong in one is said with file and entry."""
+
+import pytest
+from fairuniverse.simulators.higgs_tautau.full.cards import PACKAGED, read_cards
+from fairuniverse.simulators.higgs_tautau.world import PROCESS_NAMES
+
+from fairuniverse.errors import InvalidConfigError, StorageError
+
+
+def test_packaged_cards_cover_the_world():
+    """Every process of the world can be made."""
+    assert set(read_cards().generation.processes) == set(PROCESS_NAMES)
+
+
+def test_digest_is_of_what_cards_say(edited_cards):
+    """Comments and layout do not change the digest, a number does."""
+    assert read_cards(edited_cards()).digest == read_cards(PACKAGED).digest
+
+    def colder(card):
+        card["hcal"]["min_energy"] = 1.1
+
+    assert read_cards(edited_cards("detector.yaml", colder)).digest != read_cards(PACKAGED).digest
+
+
+def unknown_key(card):
+    """A key nobody reads."""
+    card["magnet"]["colour"] = "red"
+
+
+def impossible_value(card):
+    """A probability above one."""
+    card["tau_tag"]["efficiency"] = [0.7, 1.6]
+
+
+def unequal_lists(card):
+    """Fewer values than regions."""
+    card["hcal"]["cells"]["deta"] = [0.1, 0.2]
+
+
+def falling_edges(card):
+    """Edges in the wrong order."""
+    card["tracks"]["efficiency"]["eta"] = [2.5, 1.5]
+
+
+def missing_entry(card):
+    """Something left out."""
+    del card["jets"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (unknown_key, ["magnet.colour", "red"]),
+        (impossible_value, ["tau_tag.efficiency", "1.6"]),
+        (unequal_lists, ["hcal.cells", "2 values for 3 regions"]),
+        (falling_edges, ["tracks.efficiency", "increasing"]),
+        (missing_entry, ["jets", "required"]),
+    ],
+)
+def test_bad_entries_are_named(edited_cards, edit, words):
+    """The message tells the file, the entry and what was found."""
+    with pytest.raises(InvalidConfigError) as caught:
+        read_cards(edited_cards("detector.yaml", edit))
+    assert all(word in str(caught.value) for word in ["detector.yaml", *words])
+
+
+def test_unknown_processes_are_refused(edited_cards):
+    """A card cannot make what the world does not know, nor is a process guessed."""
+
+    def rename(card):
+        card["processes"]["wjets"] = card["processes"].pop("ttbar")
+
+    with pytest.raises(InvalidConfigError, match="wjets"):
+        read_cards(edited_cards(edit=rename))
+    with pytest.raises(InvalidConfigError, match=r"'wjets'.*ztautau"):
+        read_cards().process("wjets")
+
+
+def test_unreadable_cards(tmp_path):
+    """A folder without cards, and a card that is no YAML."""
+    with pytest.raises(StorageError, match=r"processes\.yaml"):
+        read_cards(tmp_path)
+    (tmp_path / "processes.yaml").write_text("processes: [")
+    with pytest.raises(InvalidConfigError, match="no YAML"):
+        read_cards(tmp_path)
