@@ -121,7 +121,7 @@ def sandboxes(backend):
 def ask(worker, deed):
     """Status and message of one deed."""
     toy = SharedTable()
-    names = [*SURVIVED, *FATAL, "patch_the_worker", "meet"]
+    names = [*SURVIVED, *FATAL, "patch_the_worker", "meet", "leave_messages", "find_messages"]
     toy.write({"x": np.array([names.index(deed), 5.0], np.float32), "z": np.zeros(2, np.float32)})
     worker.show(toy)
     toy.close()
@@ -152,6 +152,17 @@ def do_everything(backend):
     return outcomes, len(left)
 
 
+def messages(backend):
+    """What a process finds of what the one before it left."""
+    with sandboxes(backend) as start:
+        worker = start()
+        assert ask(worker, "leave_messages") == ("ok", "")
+        worker.close()
+        status, message = ask(start(), "find_messages")
+    assert status == "exception"
+    return re.search(r"found: (\[.*?\])", message)[1]
+
+
 def is_zombie(process):
     """Whether a process has ended and waits for nothing but its parent."""
     with suppress(psutil.NoSuchProcess):
@@ -175,4 +186,5 @@ if __name__ == "__main__":
     backend = get_backend(sys.argv[1])
     outcomes, n_left = do_everything(backend)
     report = {"uid": os.getuid(), "is_isolated": backend.is_isolated, "n_left": n_left}
+    report["messages"] = messages(backend)
     print(json.dumps({**report, "unexpected": unexpected(outcomes)}))

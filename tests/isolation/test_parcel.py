@@ -57,6 +57,8 @@ def test_links_are_not_packed(stream, tmp_path):
         ([["/etc/cron.d/a", 1]], "inside the folder"),
         ([["", 1]], "inside the folder"),
         ([["a", -1]], "inside the folder"),
+        ([["a/" * 1000 + "a", 1]], "at most 15 folders deep"),
+        ([["a" * 256, 1]], "names up to 255 bytes"),
         ([["a", True]], "inside the folder"),
         ([["a", 1], ["a", 0]], "two of its files have one name"),
         ([["a", 1], ["a/b", 0]], "two of its files have one name"),

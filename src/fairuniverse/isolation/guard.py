@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ FOLDER_PREFIX = "fairuniverse-worker-"
 FIRST_FD = 3
 """Where descriptors begin that are renumbered."""
 
+_FDS = Path("/proc/self/fd")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _OOM_FIRST = "1000"
@@ -67,6 +69,7 @@ def main() -> None:
     """``python -m fairuniverse.isolation.guard TASK PROGRAM ARGUMENT...``: run a program under a guard."""
     task, command = Task(**json.loads(sys.argv[1])), sys.argv[2:]
     fork_under_guard(task)
+    _open_anew()
     _renumber(task.fds)
     os.execv(command[0], command)
 
@@ -88,6 +91,21 @@ def fork_under_guard(task: Task) -> None:
     join([Path(group) for group in task.groups])
     with suppress(OSError):  # the first to go, before anything of the host
         Path("/proc/self/oom_score_adj").write_text(_OOM_FIRST)
+
+
+def _open_anew() -> None:
+    """Give the child a place of its own in every file that it may only read.
+
+    Processes that inherit one open file share its position and flags, and whoever comes after them finds
+    these as they were left: a toy would be remembered there.
+    """
+    for fd in [int(path.name) for path in _FDS.iterdir()] if _FDS.is_dir() else ():
+        with suppress(OSError):  # the folder itself was open while it was listed
+            is_read = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+            if fd >= FIRST_FD and is_read and stat.S_ISREG(os.fstat(fd).st_mode):
+                own = os.open(_FDS / str(fd), os.O_RDONLY)
+                os.dup2(own, fd)
+                os.close(own)
 
 
 def _renumber(fds: Sequence[int]) -> None:

@@ -20,6 +20,12 @@ MAX_MODEL_BYTES = 1 << 30
 """Largest size of a saved model, bytes."""
 
 _MAX_FILES = 10_000
+_MAX_DEPTH = 16
+"""Folders cost room, too, and a short name can ask for a thousand of them."""
+
+_MAX_NAME = 255
+"""Longest name of a file or folder that file systems take, bytes."""
+
 _MAX_HEADER = 4 << 20
 _CHUNK = 1 << 20
 
@@ -83,7 +89,10 @@ def _entries(source: IO[bytes]) -> list[tuple[str, int]]:
 
 def _check(entries: object, header_bytes: int) -> None:
     if not isinstance(entries, list) or not all(map(_is_entry, entries)):
-        raise _refusal("its list of files is not one of names and sizes inside the folder")
+        raise _refusal(
+            "its list of files is not one of names and sizes inside the folder, of names up to "
+            f"{_MAX_NAME} bytes and at most {_MAX_DEPTH - 1} folders deep"
+        )
     if len(entries) > _MAX_FILES or header_bytes > _MAX_HEADER:
         raise _refusal(f"more than {_MAX_FILES} files")
     if sum(size for _, size in entries) > MAX_MODEL_BYTES:
@@ -95,7 +104,12 @@ def _is_entry(entry: object) -> bool:
         return False
     path = PurePosixPath(entry[0])
     is_inside = path.parts and not path.is_absolute() and ".." not in path.parts
-    return bool(is_inside) and entry[1] >= 0
+    is_possible = len(path.parts) <= _MAX_DEPTH and all(map(_is_name, path.parts))
+    return bool(is_inside) and is_possible and entry[1] >= 0
+
+
+def _is_name(part: str) -> bool:
+    return len(part.encode("utf-8", "replace")) <= _MAX_NAME
 
 
 def _size(file: Path) -> int:

@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ _COLUMN_OVERHEAD = 1024
 
 _ROOM_TO_GROW = 1.2
 
+_SEAL_FUTURE_WRITE = 0x10  # F_SEAL_FUTURE_WRITE in include/uapi/linux/fcntl.h
+
 Column = NDArray[Any]
 
 
@@ -34,7 +37,8 @@ class SharedTable:
     """The host's end: a growing anonymous file that holds the columns of the last `write`.
 
     Workers are handed `reader_fd`. Shrinking the file is forbidden to all, because touching a page that is
-    gone would kill the host.
+    gone would kill the host, and writing to all but the host's mapping: a worker of the same user could
+    otherwise open the file for writing, and leave something in it for those that come after.
     """
 
     def __init__(self, *, n_bytes: int = 0) -> None:
@@ -84,7 +88,11 @@ class SharedTable:
                     f"no room for {size >> 20} MiB of events ({error.strerror}): free memory, "
                     "or point TMPDIR to a disk with space"
                 ) from error
-            self._map = mmap.mmap(self.fd, size)
+            if self._map is not None and sys.platform == "linux":
+                self._map.resize(size)  # the seal forbids another mapping
+            else:
+                self._map = mmap.mmap(self.fd, size)
+                _seal(self.fd)
         return self._map
 
 
@@ -119,11 +127,18 @@ def _anonymous_file(n_bytes: int) -> int:
     """A nameless file: in memory, or on disk if it would take a large part of what is free."""
     if sys.platform == "linux" and n_bytes < psutil.virtual_memory().available // 4:
         fd = os.memfd_create("events", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
         os.fchmod(fd, stat.S_IRUSR)
         return fd
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def _seal(fd: int) -> None:
+    """Forbid everybody to shrink a file in memory, and to write to it but by the mappings that there are."""
+    if sys.platform == "linux" and hasattr(fcntl, "F_ADD_SEALS"):
+        for seal in (fcntl.F_SEAL_SHRINK, _SEAL_FUTURE_WRITE, fcntl.F_SEAL_SEAL):
+            with suppress(OSError):  # a file on disk; a kernel before 5.1
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seal)
 
 
 def _read_only(fd: int) -> int:

@@ -2,10 +2,12 @@
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -207,6 +209,49 @@ def meet():
         _blocked("processes of others")
 
 
+MESSAGE = b"remembered"
+
+
+def leave_messages():
+    """For the next process of this submission, wherever a file outlives this one."""
+    ways = (
+        lambda fd: os.lseek(fd, len(MESSAGE), os.SEEK_SET),
+        lambda fd: fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK),
+        lambda fd: os.fchmod(fd, 0o600),
+        lambda fd: os.pwrite(os.open(f"/proc/self/fd/{fd}", os.O_RDWR), MESSAGE, 0),
+        lambda fd: os.utime(fd, (7, 7)),
+    )
+    for fd in list(_files()):
+        for leave in ways:
+            try:
+                leave(fd)
+            except OSError:
+                pass
+
+
+def find_messages():
+    found = set()
+    for fd in list(_files()):
+        status = os.fstat(fd)
+        found |= {"position"} if os.lseek(fd, 0, os.SEEK_CUR) else set()
+        found |= {"flags"} if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK else set()
+        found |= {"content"} if os.pread(fd, len(MESSAGE), 0) == MESSAGE else set()
+        found |= {"times"} if status.st_mtime == 7 else set()
+        found |= (
+            {"mode"} if status.st_mode & 0o200 and "memfd" in os.readlink(f"/proc/self/fd/{fd}") else set()
+        )
+    _blocked(f"found: {sorted(found)}")
+
+
+def _files():
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if fd > 2 and stat.S_ISREG(os.fstat(fd).st_mode):
+                yield fd
+        except OSError:
+            pass
+
+
 def patch_the_worker():
     from fairuniverse.isolation import hosted
 
@@ -241,6 +286,8 @@ DEEDS = (
     loop,
     patch_the_worker,
     meet,
+    leave_messages,
+    find_messages,
 )
 """In the order of tests/isolation/hostility.py."""
 
