@@ -1,0 +1,163 @@
+"""Large samples in blocks: the same whatever the workers, never lost, failures told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fairuniverse.errors import InvalidConfigError, InvalidDataError, StorageError
+from fairuniverse.production import MAX_ATTEMPTS, ProductionError, Sample
+from tiny_blocks import TinyBlocks
+
+WANTED = {"signal": 15, "background": 30}
+
+
+def sample(folder, seed=1, **options):
+    """A sample of tiny blocks."""
+    return Sample(folder, partial(TinyBlocks, **options), seed)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sample made by one worker, with the blocks that hold it and the progress told."""
+    made = sample(tmp_path_factory.mktemp("one"))
+    told = []
+    blocks = made.produce(WANTED, progress=told.append)
+    return made, blocks, told
+
+
+def times(folder):
+    """When each finished block was written."""
+    paths = [
+        Path(str(p).replace("_metadata.json", ".parquet")) for p in Path(folder).rglob("*_metadata.json")
+    ]
+    return {f"{p.parent.name}/{p.stem}": p.stat().st_mtime_ns for p in paths}
+
+
+def test_holds_what_was_asked_for(finished):
+    """The shortest run of blocks with enough events; progress counts all of them."""
+    made, blocks, told = finished
+    for process, wanted in WANTED.items():
+        sizes = [made.statistics({process: [number]})[process]["total_rows"] for number in blocks[process]]
+        assert sum(sizes[:-1]) < wanted <= sum(sizes)
+    assert sum(told) == len(made.table(blocks).events)
+
+
+def test_weights_are_the_expected_yields(finished):
+    """Merged weights sum to the yields of the world; the number of the generated event is gone."""
+    made, blocks, _ = finished
+    table = made.table(blocks)
+    assert table.events.sum_weights() == pytest.approx({"signal": 50, "background": 400})
+    assert "row" not in table.extra
+
+
+def test_statistics_are_sums_and_averages(finished):
+    """Tried events add up, the acceptance is that of all blocks together."""
+    made, blocks, _ = finished
+    numbers = made.statistics(blocks)["signal"]
+    assert numbers["n_tried"] == 100 * len(blocks["signal"])
+    assert numbers["acceptance"] == pytest.approx(numbers["total_rows"] / numbers["n_tried"])
+    assert numbers["expected_yield"] == pytest.approx(1000 * numbers["acceptance"])
+
+
+def test_workers_do_not_matter(finished, tmp_path):
+    """Three workers make the same events in the same order."""
+    made, blocks, _ = finished
+    other = sample(tmp_path)
+    assert other.produce(WANTED, n_workers=3) == blocks
+    np.testing.assert_array_equal(other.table(blocks).events.features, made.table(blocks).events.features)
+
+
+def test_goes_on_where_it_stopped(finished):
+    """Asked again, nothing is made anew; asked for more, blocks are added; a torn block is made again."""
+    made, blocks, _ = finished
+    before = times(made.folder)
+    again = sample(made.folder)
+    assert again.produce(WANTED) == blocks
+    assert times(made.folder) == before
+    torn = made.folder / "signal" / "block-000000_metadata.json"
+    torn.unlink()
+    more = again.produce({"signal": 30})["signal"]
+    assert more[: len(blocks["signal"])] == blocks["signal"]
+    assert torn.exists()
+
+
+def test_other_samples_are_refused(finished):
+    """Blocks of another seed do not mix."""
+    with pytest.raises(InvalidConfigError, match=r"seed.*\(1, now 2\)"):
+        sample(finished[0].folder, seed=2)
+
+
+@pytest.mark.parametrize("wanted", [{"wjets": 10}, {"signal": 0}, {}])
+def test_impossible_requests_are_refused(tmp_path, wanted):
+    """An unknown process, and no events at all."""
+    with pytest.raises(InvalidDataError):
+        sample(tmp_path).produce(wanted)
+
+
+def test_killed_workers_are_replaced(tmp_path, finished):
+    """A worker that is killed costs a repetition, which the manifest tells, and no event."""
+    made = sample(tmp_path / "sample", trouble="die once", marks=str(tmp_path))
+    blocks = made.produce(WANTED)
+    np.testing.assert_array_equal(
+        made.table(blocks).events.features, finished[0].table(blocks).events.features
+    )
+    (failure,) = json.loads((tmp_path / "sample" / "manifest.json").read_text())["failures"]
+    assert (failure["process"], failure["block"]) == ("background", 1)
+    assert "signal 9" in failure["message"]
+
+
+def test_blocks_that_always_fail_end_the_production(tmp_path):
+    """After three attempts the error names the block and the reason; what is finished stays."""
+    made = sample(tmp_path, trouble="raise")
+    with pytest.raises(ProductionError, match=r"block 1 of background failed 3 times.*generator is stuck"):
+        made.produce({"background": 30})
+    assert len(made.manifest["failures"]) == MAX_ATTEMPTS
+    assert list(times(tmp_path)) == ["background/block-000000"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error", "words"),
+    [("refuse", InvalidDataError, "card is wrong"), ("no disk", StorageError, "cannot write")],
+)
+def test_what_repeating_cannot_cure_is_not_repeated(tmp_path, trouble, error, words):
+    """A wrong card and a full disk (a limit on the size of files) end the production at once."""
+    made = sample(tmp_path, trouble=trouble)
+    with pytest.raises(error, match=words):
+        made.produce({"background": 30})
+    assert len(made.manifest["failures"]) == 1
+    assert list(times(tmp_path)) == ["background/block-000000"]
+
+
+def test_a_killed_production_goes_on(tmp_path, finished, root):
+    """Killed in the middle, then started again: the same events, the finished blocks as they were."""
+    script = (
+        "from functools import partial; from pathlib import Path; from tiny_blocks import TinyBlocks\n"
+        "from fairuniverse.production import Sample\n"
+        f"if __name__ == '__main__': Sample(Path({str(tmp_path)!r}), partial(TinyBlocks, wait_s=0.1), 1)"
+        f".produce({WANTED!r})"
+    )
+    (tmp_path / "script.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(root / "tests")}
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")], env=environment, start_new_session=True
+    ) as program:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob("*_metadata.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(program.pid, signal.SIGKILL)
+    before = times(tmp_path)
+    assert before
+    made = sample(tmp_path)
+    blocks = made.produce(WANTED)
+    assert before.items() <= times(tmp_path).items()
+    np.testing.assert_array_equal(
+        made.table(blocks).events.features, finished[0].table(blocks).events.features
+    )
