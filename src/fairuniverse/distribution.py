@@ -41,7 +41,9 @@ class Tally:
         statuses: Answers of this session by status.
         busy_s: Time that workers have worked, seconds.
         hosts: Names of the processes that have worked.
-        retries: What was lost and done again, with the reason.
+        n_lost: Workers that ended before their time. What they had begun is done again, by the cluster itself
+            where it does so.
+        retries: What was handed out again, with the reason.
     """
 
     n_todo: int
@@ -49,6 +51,7 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     busy_s: float = 0.0
     hosts: set[str] = field(default_factory=set)
+    n_lost: int = 0
     retries: list[str] = field(default_factory=list)
     _n_told: int = 0
 
@@ -62,11 +65,16 @@ class Tally:
         failures = {status: n for status, n in self.statuses.items() if status != "ok"}
         parts = [f"{len(self.hosts)} processes", f"{self.busy_s / 3600:.2f} core-hours"]
         parts += [f"{n} x {status}" for status, n in failures.items()]
-        return ", ".join([*parts, f"{len(self.retries)} blocks done again"] if self.retries else parts)
+        return ", ".join([*parts, f"{self.n_lost} workers lost"] if self.n_lost else parts)
 
     def to_json(self) -> dict[str, Any]:
         """Entries of the manifest."""
-        return {"n_processes": len(self.hosts), "busy_s": self.busy_s, "retries": self.retries}
+        return {
+            "n_processes": len(self.hosts),
+            "busy_s": self.busy_s,
+            "n_workers_lost": self.n_lost,
+            "retries": self.retries,
+        }
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,7 @@ class Distribution:
                 done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                 for future in done:
                     todo.extendleft(reversed(self._finished(future, running.pop(future))))
+                self._tally.n_lost = self._executor.n_lost
                 watch(self._tally)
         finally:
             for future in running:

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -47,6 +47,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def n_lost(self) -> int:
+        """Workers that ended before their time."""
+        ...
+
+    @property
     def description(self) -> str:
         """What it is, in a few words, with the address of its dashboard if it has one."""
         ...
@@ -69,6 +74,7 @@ class ProcessPool:
 
     def __init__(self, n_workers: int) -> None:
         self.n_workers = n_workers
+        self.n_lost = 0
         self.description = f"{n_workers} processes"
         self._pool = self._new()
 
@@ -91,6 +97,7 @@ class ProcessPool:
         try:
             return self._pool.submit(function, *arguments)
         except BrokenProcessPool:
+            self.n_lost += 1
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = self._new()
             return self._pool.submit(function, *arguments)
@@ -146,6 +153,8 @@ class DaskCluster:
         self._dask = _distributed()
         self._cluster = _start(cluster, n_workers) if cluster else None
         self._address = scheduler
+        self._seen: set[str] = set()
+        self._present: set[str] = set()
         try:
             self._client = self._connect(timeout_s)
             self._client.wait_for_workers(1, timeout=timeout_s)
@@ -168,7 +177,15 @@ class DaskCluster:
     @property
     def n_workers(self) -> int:
         """Threads of all workers that are there now: a task takes one."""
-        return sum(worker["nthreads"] for worker in self._workers().values())
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._seen |= set(workers)
+        self._present = set(workers)
+        return sum(worker["nthreads"] for worker in workers.values())
+
+    @property
+    def n_lost(self) -> int:
+        """Workers that were there and are not any more."""
+        return len(self._seen - self._present)
 
     @property
     def description(self) -> str:
@@ -191,10 +208,6 @@ class DaskCluster:
                 "command again; what is finished is kept"
             )
         return error
-
-    def _workers(self) -> Mapping[str, Any]:
-        workers: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-        return workers
 
     def _connect(self, timeout_s: float) -> distributed.Client:
         where = self._cluster if self._cluster is not None else self._address
@@ -262,5 +275,5 @@ def _start(file: Path, n_workers: int) -> Any:
         cluster = getattr(dask_jobqueue, name)(**options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidConfigError(f"{file}: {name} cannot be made so: {error}") from error
-    cluster.scale(n_workers)
+    cluster.adapt(minimum=n_workers, maximum=n_workers)  # unlike scale, this replaces workers that are lost
     return cluster

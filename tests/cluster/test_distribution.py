@@ -2,44 +2,20 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
-from conftest import make_tiny
-from fairuniverse.distribution import Site
+from fairuniverse import distribution
 from fairuniverse.executors import DaskCluster, ProcessPool
-from fairuniverse.isolation.backends import NoIsolation
-from fairuniverse.runner import run_submissions
-from fairuniverse.submission import load_submission
-
-TESTS = Path(__file__).parent
-COSTS = ["wall_time_s", "cpu_time_s", "memory_mib", "submission"]
-
-
-def run(folder, names, executor=None, **options):
-    """Results of sample submissions in the tiny world by name."""
-    make = partial(make_tiny, **options)
-    site = executor and Site(executor, make, NoIsolation)
-    loaded = [(load_submission(TESTS / "submissions" / name), folder / name) for name in names]
-    results = run_submissions(make(), loaded, backend=NoIsolation(), site=site)
-    return dict(zip(names, results, strict=True))
-
-
-def assert_same(first, second):
-    """The same answers, bit for bit."""
-    for name in first:
-        tables = (results[name].table.drop(columns=COSTS, errors="ignore") for results in (first, second))
-        pd.testing.assert_frame_equal(*tables, check_exact=True)
-
-
-NAMES = ["counting", "keeps_training", "unpicklable", "always_dies"]
+from sample_runs import NAMES, TESTS, assert_same, run
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +34,32 @@ def test_a_pool_of_processes_gives_the_same_bits(serial, tmp_path, n_workers):
     assert session["executor"] == f"{n_workers} processes"
     assert session["n_processes"] <= n_workers
     assert session["retries"] == []
+    assert session["n_workers_lost"] == 0
+
+
+def kill_one(folder):
+    """End a process of a pool once a block of toys is done."""
+    while not list(folder.glob("*/parts/*.parquet")):
+        time.sleep(0.01)
+    below = psutil.Process().children()
+    os.kill(next(p.pid for p in below if "spawn_main" in " ".join(p.cmdline())), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_changes_nothing(tmp_path, monkeypatch):
+    """Its block is done again, by a new process; no toy is missing or twice, and the manifest tells."""
+    monkeypatch.setattr(distribution, "TASK_S", 0.1)
+    whole = run(tmp_path / "whole", ["slow"], n_toys=60)
+    killer = threading.Thread(target=kill_one, args=(tmp_path / "killed",))
+    with ProcessPool(2) as pool:
+        killer.start()
+        found = run(tmp_path / "killed", ["slow"], pool, n_toys=60)
+    killer.join()
+    assert_same(found, whole)
+    rows = pd.concat([pd.read_parquet(p) for p in tmp_path.glob("killed/slow/parts/*.parquet")])
+    assert len(rows) == 120
+    (session,) = found["slow"].manifest["sessions"]
+    assert session["n_workers_lost"] == 1
+    assert any("a worker process ended" in retry for retry in session["retries"])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,66 @@
+"""Runs on a real Slurm of two nodes, which live on this machine."""
+
+import subprocess
+import threading
+import time
+
+import pytest
+import yaml
+
+import loopback_slurm as slurm
+from fairuniverse import distribution
+from fairuniverse.executors import DaskCluster
+from sample_runs import TESTS, assert_same, run
+
+pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
+
+JOBS = {
+    "cores": 1,
+    "processes": 1,
+    "memory": "2GB",
+    "walltime": "00:10:00",
+    "queue": "debug",
+    "interface": "lo",
+    "scheduler_options": {"dashboard_address": None, "host": "127.0.0.1"},
+    "worker_extra_args": ["--no-dashboard"],
+    "job_script_prologue": [f"export PYTHONPATH={TESTS}"],
+}
+
+
+@pytest.fixture(scope="module")
+def cluster_file(tmp_path_factory):
+    """What a user writes to describe the cluster."""
+    pytest.importorskip("dask_jobqueue", reason="the extra 'cluster' is not installed")
+    folder = tmp_path_factory.mktemp("slurm")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    jobs = {**JOBS, "log_directory": str(folder / "jobs"), "local_directory": str(folder / "local")}
+    file = folder / "slurm.yaml"
+    file.write_text(yaml.safe_dump({"SLURMCluster": jobs}))
+    with slurm.slurm(folder) as configuration, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(configuration))
+        yield file
+
+
+def cancel_one(folder):
+    """Cancel a job once a block of toys is done."""
+    while not list(folder.glob("*/parts/*.parquet")):
+        time.sleep(0.05)
+    job = subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True).stdout.split()[0]
+    subprocess.run(["scancel", job], check=True)
+
+
+def test_a_job_that_is_cancelled_changes_nothing(cluster_file, tmp_path, monkeypatch):
+    """One of two jobs ends in the middle of a run: the same table, bit for bit, and the manifest tells."""
+    monkeypatch.setattr(distribution, "TASK_S", 0.1)
+    names = ["slow"]
+    serial = run(tmp_path / "serial", names, n_toys=60)
+    killer = threading.Thread(target=cancel_one, args=(tmp_path / "slurm",))
+    with DaskCluster(cluster=cluster_file, n_workers=2) as cluster:
+        killer.start()
+        found = run(tmp_path / "slurm", names, cluster, n_toys=60)
+    killer.join()
+    assert_same(found, serial)
+    (session,) = found["slow"].manifest["sessions"]
+    assert session["executor"].startswith("Dask at tcp://127.0.0.1")
+    assert session["n_workers_lost"] >= 1

@@ -1,0 +1,34 @@
+"""Runs of sample submissions in the tiny world, here and elsewhere."""
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from conftest import make_tiny
+from fairuniverse.distribution import Site
+from fairuniverse.isolation.backends import NoIsolation
+from fairuniverse.runner import run_submissions
+from fairuniverse.submission import load_submission
+
+TESTS = Path(__file__).parent
+COSTS = ["wall_time_s", "cpu_time_s", "memory_mib", "submission"]
+
+
+def run(folder, names, executor=None, **options):
+    """Results of sample submissions in the tiny world by name."""
+    make = partial(make_tiny, **options)
+    site = executor and Site(executor, make, NoIsolation)
+    loaded = [(load_submission(TESTS / "submissions" / name), folder / name) for name in names]
+    results = run_submissions(make(), loaded, backend=NoIsolation(), site=site)
+    return dict(zip(names, results, strict=True))
+
+
+def assert_same(first, second):
+    """The same answers, bit for bit."""
+    for name in first:
+        tables = (results[name].table.drop(columns=COSTS, errors="ignore") for results in (first, second))
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+NAMES = ["counting", "keeps_training", "unpicklable", "always_dies"]
