@@ -478,9 +478,11 @@ def _decayed_by_pythia(raw: _Raw) -> tuple[Particles, TrueTaus]:
     from_tau = np.flatnonzero(is_tau[raw.mother] & ~radiates[raw.mother])
     mothers = raw.mother[from_tau]
     decayed, place = np.unique(mothers, return_inverse=True)
-    is_seen = ~np.isin(size[from_tau], NEUTRINOS)
-    has_lepton = sums_by(place, np.isin(size[from_tau], (11, 13)) * 1.0, len(decayed)) > 0
-    visible = np.stack([sums_by(place, is_seen * p[from_tau], len(decayed)) for p in raw.momenta])
+    is_seen = (~np.isin(size[from_tau], NEUTRINOS)).astype(np.float64)
+    is_lepton = np.isin(size[from_tau], (11, 13)).astype(np.float64)
+    has_lepton = sums_by(place, is_lepton, len(decayed)) > 0
+    momenta = raw.momenta[:, from_tau] * is_seen
+    visible = np.stack([sums_by(place, p, len(decayed)) for p in momenta])
     rows = np.flatnonzero(~has_lepton)
     charge = -np.sign(raw.pdg[decayed[rows]]).astype(np.int64)
     return particles, TrueTaus(event[decayed[rows]], visible[:, rows], charge)
