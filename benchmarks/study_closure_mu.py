@@ -1,10 +1,10 @@
 """What a fit to tables shifted after the fact makes of data that were shifted inside the detector.
 
-Run with ``python benchmarks/study_closure_mu.py full.parquet``, the table being one of ``fairuniverse simulate
+Run with ``python benchmarks/study_closure_mu.py full.parquet``, the table made by ``fairuniverse simulate
 --simulator higgs_tautau.full``. The profile-likelihood baseline learns from fast events whose systematics act
 on the finished table. It then fits the expectation (mu = 1) of data shifted on the table, which it knows how
-to describe, and of the same data shifted inside the detector (``fairuniverse closure`` tells that shifting the
-detector-level record is the same). The difference is the price of the simpler systematics.
+to describe, and of the same data shifted inside the detector, by way of the record: ``fairuniverse closure``
+tells that this is the same. The difference is the price of the simpler systematics.
 """
 
 import argparse
