@@ -96,4 +96,4 @@ container: $(VENV)/.test-ready
 clean:
 	rm -rf $(VENV) build dist $(OUTPUT) src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find simulators -name '*.so' -delete
-	-podman rmi localhost/fairuniverse-test localhost/fairuniverse-test-platform localhost/fairuniverse-test-base 2>/dev/null
+	@podman rmi localhost/fairuniverse-test localhost/fairuniverse-test-platform localhost/fairuniverse-test-base 2>/dev/null || true
