@@ -436,13 +436,16 @@ def bundle(
 
 
 @main.command()
-@click.argument("simulated", type=EXISTING)
-@click.argument("reference", type=EXISTING)
+@click.argument("simulated", type=NEW)
+@click.argument("reference", type=NEW)
 @click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")
 @click.option("--output", "-o", type=NEW, default=None, help="Page with the distributions and their ratios.")
 @json_option
 def compare(simulated: Path, reference: Path, simulator: str, output: Path | None, as_json: bool) -> None:
-    """Compare two event tables, process by process and feature by feature."""
+    """Compare two event tables, process by process and feature by feature.
+
+    Each is a file, or higgs_tautau.full: the sample that comes with the full simulation.
+    """
     from fairuniverse import api
 
     comparison = api.compare(simulated, reference, simulator=simulator, output=output)
