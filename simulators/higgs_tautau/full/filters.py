@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fairuniverse.errors import InvalidConfigError
+
 from . import taus
 from .arrays import Floats, Integers
 from .cards import Filter, ProcessCard
@@ -15,6 +17,9 @@ from .taus import Orientations, Vector
 
 N_TEMPLATES = 8000
 """Decays of each kind that a block turns and boosts."""
+
+MAX_DROPPED = 30_000
+"""Events that the filter drops in a row before the card is taken to be wrong."""
 
 Z_POLARISATION = -0.147
 """Mean helicity of a tau- from a Z decay (LEP, Phys. Rept. 427 (2006) 257)."""
@@ -102,6 +107,7 @@ def filter_class(base: Any) -> Any:
             self._resonances: dict[int, Vector] = {}
             self._weight = 1.0
             self._is_pending = False
+            self._last_passed = 0
             self.n_tried = 0
 
         def weights_of(self, tags: Integers) -> Floats:
@@ -115,6 +121,11 @@ def filter_class(base: Any) -> Any:
 
         def doVetoProcessLevel(self, process: Any) -> bool:
             self.n_tried += 1
+            if self.n_tried - self._last_passed > MAX_DROPPED:
+                raise InvalidConfigError(
+                    f"of {MAX_DROPPED:,} events in a row none passes the filter: correct the card, whose "
+                    "settings make no electrons, muons or taus, or no others than its filter drops"
+                )
             self._is_pending = True
             self._weight = 1.0
             self._objects, self._resonances = _hard_objects(process, self._draws)
@@ -149,6 +160,7 @@ def filter_class(base: Any) -> Any:
             if not has_tau and not is_prescaled and self._is_unlucky():
                 return True
             self._weights[self.n_tried] = self._weight
+            self._last_passed = self.n_tried
             return False
 
         def _is_unlucky(self) -> bool:

@@ -68,7 +68,8 @@ class Generator:
             self._pythia.setUserHooksPtr(self._hooks)
         if not self._pythia.init():
             raise InvalidConfigError(
-                f"Pythia cannot start with the settings of process {process}: see its message above"
+                f"Pythia cannot start with the settings of process {process}: add `Print:quiet = off` "
+                "to them to see why"
             )
         self._n_plain = 0
 
@@ -86,14 +87,16 @@ class Generator:
         """Events that pass the filter, in batches of `BATCH`.
 
         Raises:
-            GenerationError: Pythia gives up.
+            GenerationError: Pythia fails at all events.
+            InvalidConfigError: No event passes the filter.
         """
-        for first in range(0, n_events, BATCH):
-            n = min(BATCH, n_events - first)
-            raw = flat(self._pythia.nextBatch(n))
-            if raw.n_events < n:
-                raise GenerationError(f"Pythia made {raw.n_events} of {n} events and gave up: check the card")
-            self._n_plain += n
+        n_left = n_events
+        while n_left:
+            raw = flat(self._pythia.nextBatch(min(BATCH, n_left)))
+            if not raw.n_events:
+                raise GenerationError("Pythia fails at every event: check the settings of the card")
+            n_left -= raw.n_events  # events that Pythia cannot hadronise are left out
+            self._n_plain += raw.n_events
             yield self._reference(raw) if self._hooks is None else self._production(raw)
 
     def _production(self, raw: RawEvents) -> Generated:

@@ -132,6 +132,17 @@ def test_unknown_settings_and_options_are_refused(edited_cards):
         make_block_source("higgs_tautau.full", {"mode": "refrence"})
 
 
+def test_a_card_without_leptons_is_refused(edited_cards):
+    """Where no event can pass the filter, the program says so rather than run for ever."""
+
+    def no_leptons(card):
+        card["processes"]["ztautau"]["settings"][-1] = "23:onIfAny = 1"
+
+    source = FullChain(cards=str(edited_cards(edit=no_leptons)))
+    with pytest.raises(InvalidConfigError, match="none passes the filter"):
+        source.make_block("ztautau", 0, seed=0)
+
+
 def test_missing_library_says_what_to_install(monkeypatch):
     """Without Pythia the message names the extra."""
     generation._library.cache_clear()
