@@ -127,7 +127,11 @@ def simulate(
 
     numbers = _numbers(events)
     if is_block_source(simulator):
-        made = api.produce(simulator, _key_values(options), numbers, output, seed=seed, n_workers=workers)
+        try:
+            made = api.produce(simulator, _key_values(options), numbers, output, seed=seed, n_workers=workers)
+        except KeyboardInterrupt:
+            click.echo(f"interrupted; finished blocks are kept{_RESUME}", err=True)
+            sys.exit(130)
         for process, sums in made.statistics.items():
             click.echo(
                 f"{process}: {sums['total_rows']:,.0f} events, acceptance {sums['acceptance']:.3%}, "
