@@ -14,7 +14,7 @@ help:
 	@echo 'make test       run the test suite'
 	@echo 'make lint       style and types'
 	@echo 'make benchmark  speed against the public package'
-	@echo 'make container  build the images and run their tests'
+	@echo 'make container  build the images from their registry base and run their tests'
 	@echo 'make clean      remove what was built'
 
 setup: $(VENV)/.demo-ready
@@ -60,6 +60,7 @@ browser:
 		echo 'no Chromium, and it cannot be installed here: the tests of rendered pages will be skipped'
 
 # Strangers' code is kept in by bubblewrap or podman; where one cannot be installed its tests skip and say so.
+# The tests of the image build it themselves, with podman, from packages (tests/containers/images.py).
 sandbox:
 	@{ command -v bwrap && command -v podman && command -v runc; } >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get -qq update && \
@@ -84,7 +85,7 @@ benchmark: $(VENV)/.test-ready
 	$(BIN)/python benchmarks/bench_isolation.py
 	$(BIN)/python benchmarks/bench_likelihood.py
 
-# Without a registry, tests/containers/make_base.sh makes a base: make container BUILD='--build-arg BASE=IMAGE'
+# From the base that the recipe names. Without a registry, the tests' own images are built by `make test`.
 PODMAN ?= podman
 IMAGE ?= localhost/fairuniverse
 container: $(VENV)/.test-ready
@@ -95,3 +96,4 @@ container: $(VENV)/.test-ready
 clean:
 	rm -rf $(VENV) build dist $(OUTPUT) src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find simulators -name '*.so' -delete
+	@podman rmi localhost/fairuniverse-test localhost/fairuniverse-test-platform localhost/fairuniverse-test-base 2>/dev/null || true

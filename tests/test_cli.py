@@ -87,6 +87,7 @@ def test_commands_stand_in_pipeline_order():
         "leaderboard",
         "bundle",
         "compare",
+        "closure",
         "list",
     ]
 

@@ -29,6 +29,7 @@ ROWS = (
         "likelihood",
         "learning",
         "comparison",
+        "closure",
         "reporting",
         "codabench",
     ),

@@ -34,6 +34,7 @@ class TinyBlocks:
     schema = SCHEMA
     processes = PROCESSES
     available = tuple(p.name for p in PROCESSES)
+    sample = None
 
     def __init__(self, trouble: str = "", marks: str = "", wait_s: float = 0.0) -> None:
         self.trouble, self.marks, self.wait_s = trouble, marks, wait_s

@@ -127,7 +127,11 @@ def simulate(
 
     numbers = _numbers(events)
     if is_block_source(simulator):
-        made = api.produce(simulator, _key_values(options), numbers, output, seed=seed, n_workers=workers)
+        try:
+            made = api.produce(simulator, _key_values(options), numbers, output, seed=seed, n_workers=workers)
+        except KeyboardInterrupt:
+            click.echo(f"interrupted; finished blocks are kept{_RESUME}", err=True)
+            sys.exit(130)
         for process, sums in made.statistics.items():
             click.echo(
                 f"{process}: {sums['total_rows']:,.0f} events, acceptance {sums['acceptance']:.3%}, "
@@ -436,17 +440,65 @@ def bundle(
 
 
 @main.command()
-@click.argument("simulated", type=EXISTING)
-@click.argument("reference", type=EXISTING)
+@click.argument("simulated", type=NEW)
+@click.argument("reference", type=NEW)
 @click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")
 @click.option("--output", "-o", type=NEW, default=None, help="Page with the distributions and their ratios.")
 @json_option
 def compare(simulated: Path, reference: Path, simulator: str, output: Path | None, as_json: bool) -> None:
-    """Compare two event tables, process by process and feature by feature."""
+    """Compare two event tables, process by process and feature by feature.
+
+    Each is a file, or higgs_tautau.full: the sample that comes with the full simulation.
+    """
     from fairuniverse import api
 
     comparison = api.compare(simulated, reference, simulator=simulator, output=output)
     click.echo(json.dumps(comparison.to_json(), indent=2) if as_json else comparison.render())
+
+
+@main.command()
+@click.option("--simulator", default="higgs_tautau.full", show_default=True, help="A simulation in blocks.")
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the simulator, repeatable."
+)
+@click.option(
+    "--shift",
+    "shifts",
+    multiple=True,
+    metavar="NAME=VALUE",
+    default=("tes=1.03", "tes=0.97", "jes=1.03", "jes=0.97", "soft_met=3"),
+    show_default=True,
+    help="Value of a nuisance parameter, repeatable.",
+)
+@click.option("--process", "processes", multiple=True, help="Only this process, repeatable.")
+@click.option("--blocks", type=click.IntRange(1), default=1, show_default=True, help="Blocks per process.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sample.")
+@click.option("--output", "-o", type=NEW, default=None, help="Page that draws both ways.")
+@json_option
+def closure(
+    simulator: str,
+    options: tuple[str, ...],
+    shifts: tuple[str, ...],
+    processes: tuple[str, ...],
+    blocks: int,
+    seed: int,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Shift the same generated events inside the detector and as a finished table, and compare features."""
+    from fairuniverse import api
+
+    values = [{k: float(v)} for shift in shifts for k, v in _key_values([shift]).items()]
+    answer = api.closure(
+        simulator,
+        _key_values(options),
+        values,
+        processes=processes,
+        n_blocks=blocks,
+        seed=seed,
+        output=output,
+    )
+    click.echo(json.dumps(answer.to_json(), indent=2) if as_json else answer.render())
 
 
 @main.command(name="list")
@@ -458,6 +510,7 @@ def list_names(as_json: bool) -> None:
     names = {
         "configurations": registry.configs(),
         "simulators": registry.names(registry.SIMULATORS),
+        "simulators in blocks": registry.names(registry.BLOCK_SOURCES),
         "baselines": registry.names(registry.BASELINES),
         "references": registry.names(registry.REFERENCES),
     }
@@ -465,7 +518,7 @@ def list_names(as_json: bool) -> None:
         click.echo(json.dumps(names, indent=2))
         return
     for kind, known in names.items():
-        click.echo(f"{kind:16}{', '.join(known)}")
+        click.echo(f"{kind:22}{', '.join(known)}")
 
 
 def _flag(name: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
@@ -192,6 +194,11 @@ class BlockSource(Protocol):
     @property
     def available(self) -> tuple[str, ...]:
         """Names of the processes that it can make."""
+        ...
+
+    @property
+    def sample(self) -> Path | None:
+        """Table of a sample that was made with it and comes with it; None if there is none."""
         ...
 
     @property

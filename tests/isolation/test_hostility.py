@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,17 @@ def test_what_the_kernel_kills_is_noticed(sandbox, monkeypatch):
             pytest.skip("no control group can be made here")
         status, message = hostility.ask(worker, "allocate_in_children")
     assert (status, "the kernel killed it" in message) == ("out_of_memory", True)
+
+
+@pytest.mark.parametrize("sandbox", ["podman"], indirect=True)
+def test_a_container_is_charged_for_what_is_in_it(sandbox):
+    """Its processes are asked from its control group; those of podman around it are not the submission's."""
+    with hostility.sandboxes(sandbox) as start:
+        group = start()._group
+        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in group.pids()]
+    inside = [re.search(r"^NSpid:\s+\d+\s+(\d+)$", status, re.M) for status in statuses]
+    assert inside
+    assert all(inside)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="all other tests run as an ordinary user already")

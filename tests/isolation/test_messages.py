@@ -2,6 +2,9 @@
 
 import socket
 import struct
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -52,3 +55,24 @@ def test_nonsense_is_a_crash_of_the_worker(pair, content, message):
     with pytest.raises(SubmissionError, match=message) as raised:
         receive(theirs)
     assert raised.value.status == "crashed"
+
+
+def test_the_time_is_for_the_whole_message(pair):
+    """A byte now and then does not keep the host waiting; the connection's timeout is as before."""
+    ours, theirs = pair
+    theirs.settimeout(0.3)
+    message = struct.pack(">I", 2000) + b"{" + b" " * 1998 + b"}"
+
+    def drip():
+        with suppress(OSError):
+            for i in range(len(message)):
+                ours.sendall(message[i : i + 1])
+                time.sleep(0.01)
+
+    hostile = threading.Thread(target=drip)
+    hostile.start()
+    with pytest.raises(TimeoutError):
+        receive(theirs)
+    assert theirs.gettimeout() == 0.3
+    theirs.close()
+    hostile.join()

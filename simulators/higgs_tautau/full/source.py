@@ -26,6 +26,8 @@ from .selection import SHAPES, Selected, select
 
 MAX_PYTHIA_SEED = 900_000_000
 
+SAMPLE = Path(__file__).parent / "sample" / "events.parquet"
+
 LUMINOSITY = 10.0
 """Integrated luminosity that expected events are quoted for, fb^-1."""
 
@@ -73,6 +75,11 @@ class FullChain:
     def available(self) -> tuple[str, ...]:
         """Names of the processes that the cards tell how to make."""
         return tuple(n for n in PROCESS_NAMES if n in self.cards.generation.processes)
+
+    @property
+    def sample(self) -> Path:
+        """Events made with the packaged cards, for those who have no Pythia; its manifest is beside it."""
+        return SAMPLE
 
     @property
     def digest(self) -> str:

@@ -6,7 +6,7 @@ from fairuniverse.api.events import compare, shift_table, simulate
 from fairuniverse.api.gathering import write_table
 from fairuniverse.api.leaderboard import write_leaderboard
 from fairuniverse.api.platforms import IMAGE, bundle
-from fairuniverse.api.production import produce
+from fairuniverse.api.production import closure, produce
 from fairuniverse.api.scores import export_official, official_scores, report, score_folders, score_runs
 from fairuniverse.api.submissions import init_submission, run
 from fairuniverse.api.toys import write_toys
@@ -16,6 +16,7 @@ __all__ = [
     "Benchmark",
     "bundle",
     "check_submission",
+    "closure",
     "compare",
     "export_official",
     "init_submission",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fairuniverse.api.benchmark import progress_bar, read_primary
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
 from fairuniverse.provenance import n_cores
-from fairuniverse.registry import make_simulator, simulator_options
+from fairuniverse.registry import is_block_source, make_block_source, make_simulator, simulator_options
 from fairuniverse.seeding import Streams
 
 if TYPE_CHECKING:
@@ -114,17 +114,31 @@ def shift_table(
 def compare(
     simulated: Path, reference: Path, *, simulator: str = "higgs_tautau", output: Path | None = None
 ) -> Comparison:
-    """Compare two event tables feature by feature; with `output`, draw them in an HTML page."""
+    """Compare two event tables feature by feature; with `output`, draw them in an HTML page.
+
+    A table is a file, or the name of a simulation in blocks that comes with a sample.
+    """
     from fairuniverse.comparison import compare as compare_events
     from fairuniverse.comparison import comparison_histograms
     from fairuniverse.reporting import write_comparison
 
     world = make_simulator(simulator, {})
-    first, second = (world.derive(read_primary(path, world).events) for path in (simulated, reference))
+    paths = (_sample(path) for path in (simulated, reference))
+    first, second = (world.derive(read_primary(path, world).events) for path in paths)
     comparison = compare_events(first, second)
     if output is not None:
         write_comparison(comparison_histograms(first, second), output, distances=comparison.to_frame())
     return comparison
+
+
+def _sample(name: Path) -> Path:
+    """A file as it is; where there is none, the sample of the simulation of that name."""
+    if name.exists() or not is_block_source(str(name)):
+        return name
+    sample = make_block_source(str(name), {}).sample
+    if sample is None:
+        raise InvalidDataError(f"{name} comes without a sample: simulate one, and give its file")
+    return sample
 
 
 def _systematics(simulator: str, mode: str | None) -> dict[str, Any]:

@@ -32,6 +32,9 @@ CONFIG, TRAINING = "config.yaml", "training.parquet"
 IMAGE = f"localhost/fairuniverse:{__version__}"
 """Image as docs/platforms.md builds it; a platform needs one that its workers can pull."""
 
+_SPREAD = 1.01
+"""Largest size of a toy's file, as a multiple of the first one's."""
+
 WITHHELD_SEED = 0
 
 MIN_SECRET = 1 << 64
@@ -184,7 +187,6 @@ def _write_bundle(benchmark: Benchmark, competition: Competition, folder: Path) 
 
 def _write_input(benchmark: Benchmark, truths: Sequence[Truth], folder: Path) -> None:
     """The configuration without its secrets, the training events if they are a file, and the toys."""
-    from fairuniverse.codabench.rules import MAX_BYTES
     from fairuniverse.tables import atomic_path
 
     with atomic_path(folder / CONFIG) as temporary:
@@ -196,13 +198,23 @@ def _write_input(benchmark: Benchmark, truths: Sequence[Truth], folder: Path) ->
             path = folder / _toy_name(i)
             events = benchmark.pseudo_experiments.draw(truth, n_threads=benchmark.n_threads).events
             _write_events(path, events)
-            n_bytes = path.stat().st_size * len(truths)
-            if n_bytes > MAX_BYTES:
-                raise InvalidDataError(
-                    f"{len(truths)} toys would take {n_bytes / 1e9:.0f} GB, and a platform's worker keeps "
-                    f"{MAX_BYTES / 1e9:.0f} GB: set smaller n_mu and n_toys in the configuration"
-                )
+            _require_room(path.stat().st_size, benchmark.config)
             advance(1)
+
+
+def _require_room(toy_bytes: int, config: BenchmarkConfig) -> None:
+    """Refuse toys of which a platform's worker cannot keep so many."""
+    from fairuniverse.codabench.rules import MAX_BYTES
+
+    toys = config.pseudo_experiments
+    n, n_fit = toys.n_mu * toys.n_toys, int(MAX_BYTES / (_SPREAD * toy_bytes))
+    if n * toy_bytes > MAX_BYTES:
+        n_mu = min(toys.n_mu, n_fit)
+        raise InvalidDataError(
+            f"{n} toys would take {n * toy_bytes / 1e9:.3g} GB, and a platform's worker keeps "
+            f"{MAX_BYTES / 1e9:.3g} GB: {n_fit} of this size fit, so set pseudo_experiments: {{n_mu: {n_mu}, "
+            f"n_toys: {n_fit // max(n_mu, 1)}}}, or smaller toys by their n_events"
+        )
 
 
 def _write_events(path: Path, events: Any) -> None:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fairuniverse.api.benchmark import progress_bar
+from fairuniverse.errors import InvalidDataError
 from fairuniverse.production import Sample
-from fairuniverse.registry import make_block_source
+from fairuniverse.registry import make_block_source, make_simulator
+from fairuniverse.seeding import Streams, generator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fairuniverse.closure import Closure, FeatureClosure
+    from fairuniverse.events import Events
+    from fairuniverse.protocols import BlockSource, Simulator
+
+
+INSIDE = "detector"
+"""Option ``systematics`` of a world that keeps what the detector gave."""
 
 
 @dataclass(frozen=True)
@@ -67,3 +82,93 @@ def produce(
         signals = [p.name for p in sample.source.processes if p.is_signal]
         write_table(output, sample.table(blocks), signal=signals, metadata={"production": statistics})
     return Produced(folder, output if is_table else None, statistics)
+
+
+def closure(
+    simulator: str,
+    options: Mapping[str, Any],
+    shifts: Sequence[Mapping[str, float]],
+    *,
+    processes: Sequence[str] = (),
+    n_blocks: int = 1,
+    seed: int = 0,
+    modes: Sequence[str] = ("posthoc", INSIDE),
+    output: Path | None = None,
+) -> Closure:
+    """Shift the same generated events inside the detector and as finished tables, and compare.
+
+    Args:
+        simulator: Registered name of a slow simulation.
+        options: Its options.
+        shifts: Values to compare, one nuisance parameter each.
+        processes: Which processes; all that it can make if empty.
+        n_blocks: Blocks of each process.
+        seed: Seed of the sample.
+        modes: Values of the option ``systematics`` of the world's simulator, ways to shift a table;
+            "detector" among them.
+        output: HTML page to write.
+
+    Raises:
+        InvalidDataError: A nuisance parameter that does not act inside the detector, or an unknown process.
+    """
+    from fairuniverse.closure import Closure
+    from fairuniverse.reporting.closures import write_closure
+
+    source = make_block_source(simulator, dict(options))
+    if any(len(values) != 1 for values in shifts):
+        raise InvalidDataError(f"shift one nuisance parameter at a time, not {list(shifts)}")
+    worlds = {mode: make_simulator(source.world, {"systematics": mode}) for mode in modes}
+    names = list(processes or source.available)
+    entries: list[FeatureClosure] = []
+    with progress_bar(len(names) * n_blocks, "simulating", " blocks") as advance:
+        for process in names:
+            entries += _close(source, worlds, process, shifts, range(n_blocks), seed, advance)
+    answer = Closure(tuple(entries))
+    if output is not None:
+        write_closure(answer.to_frame(), output)
+    return answer
+
+
+def _close(
+    source: BlockSource,
+    worlds: Mapping[str, Simulator],
+    process: str,
+    shifts: Sequence[Mapping[str, float]],
+    numbers: Iterable[int],
+    seed: int,
+    advance: Callable[[int], object],
+) -> list[FeatureClosure]:
+    """Entries of one process."""
+    from fairuniverse.closure import Weighted
+    from fairuniverse.closure import closure as close
+    from fairuniverse.events import concatenate
+
+    made, n_generated = [], 0
+    for number in numbers:
+        blocks = source.make_block(process, number, seed=seed, variations=[{}, *shifts])
+        made.append([(b.events, b.extra["row"] + n_generated) for b in blocks])
+        n_generated += int(blocks[0].statistics["n_generated"])
+        advance(1)
+    joined = [
+        (concatenate([e for e, _ in parts]), np.concatenate([r for _, r in parts]))
+        for parts in zip(*made, strict=True)
+    ]
+
+    def shifted(sample: tuple[Events, NDArray[np.int64]], mode: str, values: Mapping[str, float]) -> Weighted:
+        events, rows = worlds[mode].shift_with_rows(sample[0], values, streams=Streams(seed))
+        return Weighted(events, sample[1][rows])
+
+    nominal = {mode: shifted(joined[0], mode, {}) for mode in worlds}
+    entries = []
+    for values, sample in zip(shifts, joined[1:], strict=True):
+        ((nuisance, value),) = values.items()
+        entries += close(
+            (nominal[INSIDE], shifted(sample, INSIDE, {})),
+            {mode: (nominal[mode], shifted(joined[0], mode, values)) for mode in worlds},
+            n_generated,
+            process=process,
+            nuisance=nuisance,
+            value=value,
+            rng=generator(seed, f"closure:{process}:{nuisance}"),
+        )
+    return entries

@@ -193,11 +193,20 @@ class ContainerGroup(ControlGroup):
     podman: int = 0
     found: list[ControlGroup] = field(default_factory=list)
 
+    def pids(self) -> list[int] | None:
+        """Processes in the container, podman's own not among them; None until there is a container."""
+        self._look()
+        return [pid for group in self.found for pid in group.pids() or ()] if self.found else None
+
     def n_killed(self) -> int:
         """Processes that the kernel killed because the container's memory was full."""
+        self._look()
+        return sum(group.n_killed() for group in self.found)
+
+    def _look(self) -> None:
+        """Search, which means to look at every process of the machine, until there is a container."""
         if not self.found:
             self.found.extend({g.folders["memory"]: g for g in self._find()}.values())
-        return sum(group.n_killed() for group in self.found)
 
     def _find(self) -> Iterator[ControlGroup]:
         with suppress(psutil.NoSuchProcess):

@@ -72,10 +72,12 @@ def outputs(network: torch.nn.Module, x: NDArray[np.float32]) -> NDArray[np.floa
 
     network.eval()
     with torch.inference_mode():
-        # One pass at least, so that no events have the right number of outputs, too.
-        starts = range(0, max(len(x), 1), _CHUNK)
-        parts = [network(torch.from_numpy(x[i : i + _CHUNK])).numpy() for i in starts]
-    return np.concatenate(parts)
+        n_out = network(torch.from_numpy(x[:0])).shape[1]
+        # Small results kept between the large ones of the hidden layers would tear the heap to pieces.
+        result = np.empty((len(x), n_out), dtype=np.float32)
+        for i in range(0, len(x), _CHUNK):
+            result[i : i + _CHUNK] = network(torch.from_numpy(x[i : i + _CHUNK])).numpy()
+    return result
 
 
 def save_network(network: torch.nn.Module, path: str | Path, config: Mapping[str, Any]) -> None:
