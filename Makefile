@@ -8,7 +8,7 @@ OUTPUT ?= demo-output
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 KERNELS := $(wildcard simulators/*/kernel/*.[ch] simulators/*/fast/*.[ch])
 
-.PHONY: help setup demo test lint format benchmark browser sandbox container clean
+.PHONY: help setup demo test lint format benchmark browser sandbox slurm container clean
 help:
 	@echo 'make demo       simulate, run two methods, score and report, in about five minutes'
 	@echo 'make test       run the test suite'
@@ -49,7 +49,7 @@ demo: $(VENV)/.demo-ready
 	$(BIN)/fairuniverse report $(OUTPUT)/runs --output $(OUTPUT)/report.html
 	@echo 'open $(OUTPUT)/report.html in a browser'
 
-test: $(VENV)/.test-ready browser sandbox
+test: $(VENV)/.test-ready browser sandbox slurm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Pages are tested in a real browser; where it cannot be installed these tests skip and say so.
@@ -67,6 +67,13 @@ sandbox:
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends bubblewrap podman runc \
 		>/dev/null; }; } || \
 		echo 'no bubblewrap or podman, and it cannot be installed here: the tests of this sandbox will be skipped'
+
+# Runs on a cluster are tested on a Slurm of two nodes, which the tests start on this machine and stop again.
+slurm:
+	@PATH="$$PATH:/usr/sbin"; { command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends slurm-wlm munge >/dev/null; }; } || \
+		echo 'no Slurm, and it cannot be installed here: the tests on it will be skipped'
 
 # Types are checked on the package as it is installed: a tree of links brings its folders together.
 lint: $(VENV)/.test-ready

@@ -51,7 +51,7 @@ def missing() -> str:
         return "a Slurm of one's own needs root"
     path = f"{os.environ['PATH']}:/usr/sbin"
     absent = [p for p in PROGRAMS if not shutil.which(p, path=path)]
-    return f"no {', '.join(absent)}: make cluster installs them" if absent else ""
+    return f"no {', '.join(absent)}: make slurm installs them" if absent else ""
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from fairuniverse.isolation.process import SharedTraining
 from fairuniverse.presentation import Presentation
 from fairuniverse.provenance import n_cores
 from fairuniverse.station import Benchmark, Crewing, share_training
-from fairuniverse.station import training_spec as _training_spec  # noqa: F401
 from fairuniverse.store import RunStore, read_results
 from fairuniverse.submission import Submission
 from fairuniverse.tasks import Job

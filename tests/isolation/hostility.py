@@ -29,7 +29,7 @@ from fairuniverse.isolation.answers import check  # noqa: E402
 from fairuniverse.isolation.backends import get_backend  # noqa: E402
 from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker  # noqa: E402
 from fairuniverse.isolation.shared import SharedTable  # noqa: E402
-from fairuniverse.runner import _training_spec  # noqa: E402
+from fairuniverse.station import training_spec  # noqa: E402
 from fairuniverse.submission import load_submission  # noqa: E402
 
 MEMORY_MIB = 1600
@@ -81,7 +81,7 @@ def sandboxes(backend):
     folder, workers = Path(tempfile.mkdtemp()), []
     folder.chmod(0o755)
     benchmark = make_tiny()
-    training = SharedTraining(benchmark.training_events, _training_spec(benchmark))
+    training = SharedTraining(benchmark.training_events, training_spec(benchmark))
 
     def start(deed=""):
         limits = {"memory_mib": MEMORY_MIB, "predict_timeout_s": 60.0} | NARROW.get(deed, {})
