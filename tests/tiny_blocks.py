@@ -25,7 +25,8 @@ class TinyBlocks:
     """Blocks of about twenty events of a hundred.
 
     Args:
-        trouble: What happens in block 1 of the background: nothing, "die once", "raise", "refuse", "no disk".
+        trouble: What happens in one block of the background: "die once", "raise", "refuse" or "no disk".
+        at: Number of this block.
         marks: Folder for the memory of what has happened.
         wait_s: Seconds that a block takes.
     """
@@ -36,8 +37,8 @@ class TinyBlocks:
     available = tuple(p.name for p in PROCESSES)
     sample = None
 
-    def __init__(self, trouble: str = "", marks: str = "", wait_s: float = 0.0) -> None:
-        self.trouble, self.marks, self.wait_s = trouble, marks, wait_s
+    def __init__(self, trouble: str = "", at: int = 1, marks: str = "", wait_s: float = 0.0) -> None:
+        self.trouble, self.at, self.marks, self.wait_s = trouble, at, marks, wait_s
         self.digest = "tiny"
 
     def provenance(self) -> Mapping[str, Any]:
@@ -49,7 +50,7 @@ class TinyBlocks:
     ) -> list[EventBlock]:
         """Events that a generator keyed by process and number chooses."""
         time.sleep(self.wait_s)
-        if (process, number) == ("background", 1):
+        if (process, number) == ("background", self.at):
             self._stumble()
         rng = generator(seed, process, number)
         chosen = np.flatnonzero(rng.random(N_TRIED) < 0.2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fairuniverse.simulators.higgs_tautau.full import taus
 
-N = 20_000
+N = 10_000
 
 
 def five_errors(values):
