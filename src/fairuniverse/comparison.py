@@ -419,11 +419,18 @@ def _separation(
 ) -> ProcessSeparation:
     n_sim, n_ref = (min(len(e), MAX_CLASSIFIER_EVENTS) for e in (simulated, reference))
     n_sim = min(n_sim, max(2 * n_ref, 1000))  # far more simulated events teach nothing more
-    # Variance of the rank sum of equal samples (Mann and Whitney 1947).
-    error = math.sqrt((n_sim + n_ref + 1) / (12 * n_sim * n_ref))
+    rows = [_spread(len(e), n) for e, n in ((simulated, n_sim), (reference, n_ref))]
+    weights = [_relative_weights(e, r) for e, r in zip((simulated, reference), rows, strict=True)]
+    m_sim, m_ref = (w.sum() ** 2 / np.square(w).sum() for w in weights)
+    # Variance of the rank sum of equal samples (Mann and Whitney 1947), of effective events.
+    error = math.sqrt((m_sim + m_ref + 1) / (12 * m_sim * m_ref))
     auc = math.nan
     if with_classifier and min(n_sim, n_ref) >= 10:
-        auc = _cross_fitted_auc(_sample(simulated, n_sim), _sample(reference, n_ref))
+        first, second = (
+            np.ascontiguousarray(e.features[:, r].T)
+            for e, r in zip((simulated, reference), rows, strict=True)
+        )
+        auc = _cross_fitted_auc(first, second, np.concatenate(weights))
     n_shared = _n_shared(_row_keys(simulated.features), _row_keys(reference.features))
     return ProcessSeparation(process, auc, error, len(simulated), len(reference), n_shared)
 
@@ -445,13 +452,22 @@ def _n_shared(simulated: NDArray[np.uint64], reference: NDArray[np.uint64]) -> i
     return int(np.isin(reference, simulated).sum())
 
 
-def _sample(events: Events, n: int) -> NDArray[np.float32]:
-    """Features of n events, shape (n, n_features), evenly spread over the sample."""
-    rows = np.linspace(0, len(events) - 1, n).astype(np.int64)
-    return np.ascontiguousarray(events.features[:, rows].T)
+def _spread(n_events: int, n: int) -> NDArray[np.int64]:
+    """Rows of n events, evenly spread over a sample."""
+    return np.linspace(0, n_events - 1, n).astype(np.int64)
 
 
-def _cross_fitted_auc(simulated: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+def _relative_weights(events: Events, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights of mean one; those that are not positive count nothing."""
+    if events.weights is None:
+        return np.ones(len(rows))
+    positive = np.maximum(events.weights[rows], 0)
+    return positive / (positive.mean() or 1.0)
+
+
+def _cross_fitted_auc(
+    simulated: NDArray[np.float32], reference: NDArray[np.float32], weights: NDArray[np.float64]
+) -> float:
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
         from sklearn.metrics import roc_auc_score
@@ -466,8 +482,10 @@ def _cross_fitted_auc(simulated: NDArray[np.float32], reference: NDArray[np.floa
     trees = HistGradientBoostingClassifier(max_depth=3, max_iter=60, learning_rate=0.08, random_state=0)
     folds = PredefinedSplit(_folds(simulated, reference))
     with threadpool_limits(1):  # waiting threads cost more than they bring when other programs run, too
-        scores = cross_val_predict(trees, features, truth, cv=folds, method="predict_proba")[:, 1]
-    return float(roc_auc_score(truth, scores))
+        scores = cross_val_predict(
+            trees, features, truth, cv=folds, method="predict_proba", params={"sample_weight": weights}
+        )[:, 1]
+    return float(roc_auc_score(truth, scores, sample_weight=weights))
 
 
 def _folds(simulated: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.int64]:
