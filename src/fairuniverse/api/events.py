@@ -112,7 +112,12 @@ def shift_table(
 
 
 def compare(
-    simulated: Path, reference: Path, *, simulator: str = "higgs_tautau", output: Path | None = None
+    simulated: Path,
+    reference: Path,
+    *,
+    simulator: str = "higgs_tautau",
+    output: Path | None = None,
+    with_classifier: bool = True,
 ) -> Comparison:
     """Compare two event tables feature by feature; with `output`, draw them in an HTML page.
 
@@ -125,7 +130,7 @@ def compare(
     world = make_simulator(simulator, {})
     paths = (_sample(path) for path in (simulated, reference))
     first, second = (world.derive(read_primary(path, world).events) for path in paths)
-    comparison = compare_events(first, second)
+    comparison = compare_events(first, second, with_classifier=with_classifier)
     if output is not None:
         write_comparison(comparison_histograms(first, second), output, distances=comparison.to_frame())
     return comparison
