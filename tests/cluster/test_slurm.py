@@ -1,8 +1,10 @@
 """Runs on a real Slurm of two nodes, which live on this machine."""
 
 import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -28,18 +30,18 @@ JOBS = {
 
 
 @pytest.fixture(scope="module")
-def cluster_file(tmp_path_factory):
+def cluster_file():
     """What a user writes to describe the cluster."""
     pytest.importorskip("dask_jobqueue", reason="the extra 'cluster' is not installed")
-    folder = tmp_path_factory.mktemp("slurm")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    jobs = {**JOBS, "log_directory": str(folder / "jobs"), "local_directory": str(folder / "local")}
-    file = folder / "slurm.yaml"
-    file.write_text(yaml.safe_dump({"SLURMCluster": jobs}))
-    with slurm.slurm(folder) as configuration, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLURM_CONF", str(configuration))
-        yield file
+    with tempfile.TemporaryDirectory(prefix="slurm-") as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        folder.chmod(0o755)  # munge has a user of its own
+        jobs = {**JOBS, "log_directory": str(folder / "jobs"), "local_directory": str(folder / "local")}
+        file = folder / "slurm.yaml"
+        file.write_text(yaml.safe_dump({"SLURMCluster": jobs}))
+        with slurm.slurm(folder) as configuration:
+            patch.setenv("SLURM_CONF", str(configuration))
+            yield file
 
 
 def cancel_one(folder):
