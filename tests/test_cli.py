@@ -80,6 +80,7 @@ def test_commands_stand_in_pipeline_order():
         "toys",
         "check",
         "run",
+        "status",
         "score",
         "table",
         "export",

@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fairuniverse._version import __version__
 from fairuniverse.errors import FairUniverseError
+
+if TYPE_CHECKING:
+    from fairuniverse.api import RunStatus
 
 EXISTING = click.Path(exists=True, path_type=Path)
 NEW = click.Path(path_type=Path)
@@ -302,6 +305,35 @@ def run(
             click.echo("  " + "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in board.items()))
     if not all(results.is_ok.any() for results in finished.values()):
         sys.exit(1)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=EXISTING, metavar="RUN...")
+@json_option
+def status(runs: Sequence[Path], as_json: bool) -> None:
+    """Tell how far runs are, from any terminal or machine that sees their folders."""
+    from fairuniverse import api
+
+    found = api.run_status(runs)
+    if as_json:
+        click.echo(json.dumps([status.to_json() for status in found], indent=2))
+        return
+    width = max(len(status.name) for status in found)
+    for status in found:
+        click.echo(f"{status.name:{width}}  {_progress_line(status)}")
+
+
+def _progress_line(status: RunStatus) -> str:
+    from fairuniverse.reporting.standings import duration
+
+    parts = [f"{status.state:8}  {status.n_answered:,} of {status.n_toys:,} toys"]
+    if status.toys_per_s and status.remaining_s is not None and status.state == "running":
+        parts.append(f"{status.toys_per_s:.3g} a second, {duration(status.remaining_s)} left")
+    parts.append(f"{status.core_hours:.2g} core-hours")
+    parts += [f"{n:,} x {name}" for name, n in status.failures.items()]
+    if status.n_workers_lost:
+        parts.append(f"{status.n_workers_lost} workers lost")
+    return "  ".join(parts)
 
 
 @main.command()

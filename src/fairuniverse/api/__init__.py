@@ -8,12 +8,14 @@ from fairuniverse.api.leaderboard import write_leaderboard
 from fairuniverse.api.platforms import IMAGE, bundle
 from fairuniverse.api.production import closure, produce
 from fairuniverse.api.scores import export_official, official_scores, report, score_folders, score_runs
+from fairuniverse.api.status import RunStatus, run_status
 from fairuniverse.api.submissions import init_submission, run
 from fairuniverse.api.toys import write_toys
 
 __all__ = [
     "IMAGE",
     "Benchmark",
+    "RunStatus",
     "bundle",
     "check_submission",
     "closure",
@@ -25,6 +27,7 @@ __all__ = [
     "progress_bar",
     "report",
     "run",
+    "run_status",
     "score_folders",
     "score_runs",
     "shift_table",
