@@ -28,6 +28,7 @@ ROWS = (
         "checking",
         "likelihood",
         "learning",
+        "correlations",
         "comparison",
         "closure",
         "reporting",

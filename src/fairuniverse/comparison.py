@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairuniverse.correlations import CorrelationDistance, largest_difference
 from fairuniverse.errors import InvalidDataError, MissingDependencyError
 from fairuniverse.events import Events
 
@@ -110,12 +111,14 @@ class Comparison:
         fractions: For features that count objects, one entry per process and count, up to `MAX_COUNT`.
         separations: One entry per process.
         notes: What the samples lack, and how they were compared for that.
+        correlations: One entry per process that has two features to correlate.
     """
 
     distances: tuple[FeatureDistance, ...]
     fractions: tuple[CountFraction, ...]
     separations: tuple[ProcessSeparation, ...]
     notes: tuple[str, ...] = ()
+    correlations: tuple[CorrelationDistance, ...] = ()
 
     def distance(self, process: str, feature: str) -> FeatureDistance:
         """Distance of one feature of one process.
@@ -140,6 +143,7 @@ class Comparison:
             "distances": [_finite(asdict(d)) for d in self.distances],
             "fractions": [_finite(asdict(f)) for f in self.fractions],
             "separations": [_finite(asdict(s)) for s in self.separations],
+            "correlations": [_finite(asdict(c)) for c in self.correlations],
             "notes": list(self.notes),
         }
 
@@ -172,7 +176,17 @@ class Comparison:
             for d in self.distances
             if d.process == s.process
         ]
-        return "\n".join([title, *_shared_text(s), head, *lines, *self._render_fractions(s.process)])
+        extra = (*self._render_fractions(s.process), *self._render_correlation(s.process))
+        return "\n".join([title, *_shared_text(s), head, *lines, *extra])
+
+    def _render_correlation(self, process: str) -> Iterator[str]:
+        for c in self.correlations:
+            if c.process == process:
+                yield (
+                    f"  largest difference of {c.n_pairs} correlations: {c.first} and {c.second}, "
+                    f"{c.rho_sim:+.3f} simulated, {c.rho_ref:+.3f} reference, "
+                    f"difference {c.rho_sim - c.rho_ref:+.3f} +- {c.error:.3f}"
+                )
 
     def _render_fractions(self, process: str) -> Iterator[str]:
         for f in self.fractions:
@@ -236,8 +250,13 @@ def compare(simulated: Events, reference: Events, *, with_classifier: bool = Tru
         for fraction in _fractions(process, i, sim, ref)
     ]
     separations = [_separation(*pair, with_classifier) for pair in pairs]
+    correlations = (largest_difference(*pair) for pair in pairs)
     return Comparison(
-        tuple(distances), tuple(fractions), tuple(separations), tuple(_notes(simulated, reference))
+        tuple(distances),
+        tuple(fractions),
+        tuple(separations),
+        tuple(_notes(simulated, reference)),
+        tuple(c for c in correlations if c is not None),
     )
 
 
