@@ -1,5 +1,6 @@
 """Runs of sample submissions in the tiny world, here and elsewhere."""
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,14 @@ TESTS = Path(__file__).parent
 COSTS = ["wall_time_s", "cpu_time_s", "memory_mib", "submission"]
 
 
+def make_benchmark(**options):
+    """The tiny benchmark, by a function that other processes find under its name."""
+    return make_tiny(**options)
+
+
 def run(folder, names, executor=None, **options):
     """Results of sample submissions in the tiny world by name."""
-    make = partial(make_tiny, **options)
+    make = partial(make_benchmark, **options)
     site = executor and Site(executor, make, NoIsolation)
     loaded = [(load_submission(TESTS / "submissions" / name), folder / name) for name in names]
     results = run_submissions(make(), loaded, backend=NoIsolation(), site=site)
@@ -32,3 +38,11 @@ def assert_same(first, second):
 
 
 NAMES = ["counting", "keeps_training", "unpicklable", "always_dies"]
+
+
+def wait_for_part(folder, timeout_s=120.0):
+    """Wait until a run below a folder has written something."""
+    end = time.monotonic() + timeout_s
+    while not list(folder.glob("*/parts/part-*.parquet")):
+        assert time.monotonic() < end, f"nothing was written to {folder}"
+        time.sleep(0.01)

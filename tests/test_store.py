@@ -168,7 +168,7 @@ def test_damaged_files_are_named(tmp_path):
     run = make_run(tmp_path / "run", [(0, 0)])
     (part,) = (run / "parts").iterdir()
     part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(StorageError, match=r"part-[0-9-]+\.parquet .*delete it and run again"):
+    with pytest.raises(StorageError, match=r"part-[0-9a-f-]+\.parquet .*delete it and run again"):
         read_results(run)
     (run / "manifest.json").write_text("{")
     with pytest.raises(StorageError, match=r"cannot read .*manifest\.json"):

@@ -86,16 +86,17 @@ class Crew:
         self._free = list(blocks)
         threads = [threading.Thread(target=self._draw)]
         threads += [threading.Thread(target=self._ask) for _ in range(self._n_workers)]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             self._collect(advance)
         finally:
             with self._changed:
                 self._stop.set()
                 self._changed.notify_all()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
             for block in blocks:
                 block.table.close()
 

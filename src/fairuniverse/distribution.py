@@ -7,6 +7,7 @@ nothing is asked twice that has an answer.
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -14,18 +15,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fairuniverse.entry import Entry
-from fairuniverse.errors import ExecutorError
+from fairuniverse.errors import ExecutorError, StorageError
 from fairuniverse.executors import Executor, WorkerLostError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.presentation import block_of
 from fairuniverse.station import Benchmark
-from fairuniverse.tasks import Block, Job, Report, answer, fit
+from fairuniverse.tasks import Block, Job, Report, answer, fit, release
 
 TASK_S = 2.0
 """Least time that a task should take, seconds: shorter blocks are handed out several at once."""
 
 MAX_TRIES = 3
 """Times that a block is tried before the run gives up."""
+
+_VISIBLE_S = 60.0
+"""How long a file that another machine wrote may take to be seen, seconds."""
 
 _AHEAD = 2
 """Tasks that are handed out for each worker."""
@@ -137,27 +141,53 @@ class Distribution:
         """
         todo = deque(self._blocks())
         self._tally = Tally(sum(map(len, todo)))
-        self._lost: dict[int, int] = {}
+        known = {number: entry.lost_block() for number, entry in enumerate(self._entries)}
+        self._lost = {number: block for number, block in known.items() if block is not None}
         self._tries: Counter[int] = Counter()
         self._block_s = 0.0
         running: dict[Future[Report], Sequence[Block]] = {}
         try:
             while todo or running:
-                while todo and len(running) < _AHEAD * max(self._executor.n_workers, 1):
-                    blocks = [todo.popleft() for _ in range(min(self._n_together(), len(todo)))]
-                    if blocks := self._without_lost(blocks):
+                n_wanted = _AHEAD * max(self._executor.n_workers, 1)
+                while todo and len(running) < n_wanted:
+                    if blocks := self._without_lost(self._next(todo)):
                         running[self._executor.submit(answer, self._job, blocks)] = blocks
                 done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                 for future in done:
                     todo.extendleft(reversed(self._finished(future, running.pop(future))))
                 self._tally.n_lost = self._executor.n_lost
                 watch(self._tally)
+            for number, block in self._lost.items():
+                self._entries[number].give_up_after(block)
+            self._require_all_there()
         finally:
             for future in running:
                 future.cancel()
-        for number, block in self._lost.items():
-            self._entries[number].give_up_after(block)
+            self._executor.everywhere(release, self._job.session)
+            for entry in self._entries:
+                entry.record_session(executor=self._executor.description, **self._tally.to_json())
         return self._tally
+
+    def _require_all_there(self) -> None:
+        """Wait until this machine sees what others wrote; some file systems take their time."""
+        for entry in self._entries:
+            end = time.monotonic() + _VISIBLE_S
+            while entry.has_model and (missing := entry.still_missing()):
+                if time.monotonic() > end:
+                    raise StorageError(
+                        f"{entry.store.folder} lacks {len(missing)} answers that workers have written: see "
+                        "that all machines share this folder, and give the same command again"
+                    )
+                time.sleep(1)
+
+    def _next(self, todo: deque[Block]) -> list[Block]:
+        """Blocks of the next task; one that was lost before is alone in its own."""
+        blocks = [todo.popleft()]
+        while todo and len(blocks) < self._n_together() and not self._tries[blocks[0].number]:
+            if self._tries[todo[0].number]:
+                break
+            blocks.append(todo.popleft())
+        return blocks
 
     def _blocks(self) -> Iterator[Block]:
         """What is missing, block by block in the order of presentation."""
@@ -196,6 +226,8 @@ class Distribution:
         self._tally.busy_s += report.wall_time_s
         self._tally.hosts.add(report.host)
         self._block_s = report.wall_time_s / len(blocks)
+        for block in blocks:
+            del self._tries[block.number]
         for number, block in report.lost.items():
             self._lost[number] = min(block, self._lost.get(number, block))
         return []
@@ -203,10 +235,11 @@ class Distribution:
     def _again(self, blocks: Sequence[Block], reason: str) -> list[Block]:
         numbers = [block.number for block in blocks]
         self._tries.update(numbers)
-        if self._tries[numbers[0]] >= MAX_TRIES:
+        if len(numbers) == 1 and self._tries[numbers[0]] >= MAX_TRIES:
             raise ExecutorError(
-                f"block {numbers[0]} of pseudo-experiments was lost {MAX_TRIES} times, the last: {reason}. "
-                "See whether a worker has enough memory; the same command goes on from there"
+                f"block {numbers[0]} of pseudo-experiments was lost {self._tries[numbers[0]]} times, "
+                f"the last: {reason}. See whether a worker has enough memory; the same command goes on from "
+                "there"
             )
         self._tally.retries += [f"block {number}: {reason}" for number in numbers]
         return list(blocks)

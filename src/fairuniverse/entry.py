@@ -49,6 +49,8 @@ class Entry:
         self._crewing = crewing
         self._presentation = presentation
         self.missing = presentation.missing(store.finished())
+        if "fit" not in store.manifest and (fit := store.kept_fit()):  # the host ended before it was told
+            store.update(fit=fit)
 
     @property
     def name(self) -> str:
@@ -62,9 +64,9 @@ class Entry:
 
     @property
     def needs_training(self) -> bool:
-        """Whether there is still something to fit, or a model that refers to the training events."""
+        """Whether there is something to fit, or a model that refers to the training events."""
         fit = self.store.manifest.get("fit", {})
-        return bool(fit.get("needs_training", True)) or not self.has_model
+        return fit.get("status") != "fit_failed" and bool(fit.get("needs_training", True))
 
     @property
     def needs_this_process(self) -> bool:
@@ -111,10 +113,18 @@ class Entry:
         """Note in the manifest that nothing is left to do."""
         self.store.update(finished=_now())
 
+    def lost_block(self) -> int | None:
+        """Block in which the submission died too often in a row, as far as there are rows."""
+        return Patience(self.store.rows()).lost_block
+
+    def still_missing(self) -> list[int]:
+        """Places of the toys that have no row now."""
+        return self._presentation.missing(self.store.finished())
+
     def give_up_after(self, block: int) -> None:
         """Say of all toys after a block, in which the submission kept dying, that they were not tried."""
         rows = self.store.rows()
-        last = max(row["place"] for row in rows if block_of(row["place"]) == block)
+        last = max(row["place"] for row in rows if block_of(row["place"]) <= block)
         patience = Patience([row for row in rows if row["place"] <= last])
         self.store.remove_parts_after(last)
         toys = self._presentation.toys

@@ -3,6 +3,8 @@
 A message names the value, the rule it breaks and the remedy.
 """
 
+from __future__ import annotations
+
 
 class FairUniverseError(Exception):
     """Root of every error that the package raises on purpose."""
@@ -51,3 +53,6 @@ class SubmissionError(FairUniverseError, RuntimeError):
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+    def __reduce__(self) -> tuple[type[SubmissionError], tuple[str, str]]:
+        return type(self), (self.status, str(self))

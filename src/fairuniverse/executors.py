@@ -7,13 +7,16 @@ the way is there as `WorkerLostError`, and the task can be submitted again.
 from __future__ import annotations
 
 import ctypes
+import math
 import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1
+
+_LOOK_S = 2.0
+"""How often a scheduler is asked for its workers, seconds: the answer grows with their number."""
 
 
 class WorkerLostError(Exception):
@@ -58,6 +64,10 @@ class Executor(Protocol):
 
     def submit(self, function: Callable[..., T], /, *arguments: Any) -> Future[T]:
         """Do a task."""
+        ...
+
+    def everywhere(self, function: Callable[..., object], /, *arguments: Any) -> None:
+        """Do something once in each process that outlives the executor."""
         ...
 
     def translate(self, error: BaseException) -> BaseException:
@@ -102,6 +112,9 @@ class ProcessPool:
             self._pool = self._new()
             return self._pool.submit(function, *arguments)
 
+    def everywhere(self, function: Callable[..., object], /, *arguments: Any) -> None:
+        """See `Executor.everywhere`: these processes end with the executor."""
+
     def translate(self, error: BaseException) -> BaseException:
         """See `Executor.translate`: all tasks of a pool are lost with one process."""
         return WorkerLostError("a worker process ended") if isinstance(error, BrokenProcessPool) else error
@@ -135,11 +148,13 @@ class DaskCluster:
         cluster: YAML file that describes a cluster for dask-jobqueue: one key, the name of its class, such as
             ``SLURMCluster``, with its keyword arguments.
         n_workers: Workers to ask a new cluster for.
-        timeout_s: How long to wait for the scheduler and the first worker, seconds.
+        timeout_s: How long to wait for a running scheduler and its first worker, seconds; a new cluster's
+            jobs may wait in their queue for as long as it takes.
 
     Raises:
         MissingDependencyError: Dask is not installed.
-        ExecutorError: There is no scheduler, or it has other versions, or the file is wrong.
+        ExecutorError: There is no scheduler.
+        InvalidConfigError: The file does not describe a cluster.
     """
 
     def __init__(
@@ -155,10 +170,11 @@ class DaskCluster:
         self._address = scheduler
         self._seen: set[str] = set()
         self._present: set[str] = set()
+        self._looked_at, self._n_threads = -math.inf, 1
         try:
             self._client = self._connect(timeout_s)
-            self._client.wait_for_workers(1, timeout=timeout_s)
-            _require_same_versions(self._client)
+            # Jobs of a cluster may wait in its queue for hours.
+            self._client.wait_for_workers(1, timeout=None if cluster else timeout_s)
         except BaseException as error:
             self._close()
             if isinstance(error, OSError | TimeoutError):
@@ -177,10 +193,13 @@ class DaskCluster:
     @property
     def n_workers(self) -> int:
         """Threads of all workers that are there now: a task takes one."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        self._seen |= set(workers)
-        self._present = set(workers)
-        return sum(worker["nthreads"] for worker in workers.values())
+        if time.monotonic() - self._looked_at > _LOOK_S:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+            self._looked_at = time.monotonic()
+            self._present = set(workers)
+            self._seen |= self._present
+            self._n_threads = sum(worker["nthreads"] for worker in workers.values())
+        return self._n_threads
 
     @property
     def n_lost(self) -> int:
@@ -197,6 +216,11 @@ class DaskCluster:
         """Do a task."""
         future: Future[T] = self._executor.submit(function, *arguments)
         return future
+
+    def everywhere(self, function: Callable[..., object], /, *arguments: Any) -> None:
+        """See `Executor.everywhere`."""
+        with suppress(OSError, TimeoutError, RuntimeError):  # workers that are gone hold nothing any more
+            self._client.run(function, *arguments, on_error="ignore")
 
     def translate(self, error: BaseException) -> BaseException:
         """See `Executor.translate`."""
@@ -217,8 +241,6 @@ class DaskCluster:
         return client
 
     def _unreachable(self, timeout_s: float) -> str:
-        if self._cluster is not None:
-            return f"no worker of the cluster has come up within {timeout_s:g} s: see the log of its jobs"
         return (
             f"no Dask scheduler with a worker at {self._address} within {timeout_s:g} s: start them "
             "(dask scheduler, dask worker ADDRESS), or mend the address"
@@ -238,16 +260,6 @@ def _distributed() -> Any:
             "running on Dask needs more packages: pip install 'fairuniverse[cluster]'"
         ) from error
     return distributed
-
-
-def _require_same_versions(client: distributed.Client) -> None:
-    """Client, scheduler and workers must understand each other, and give the same bits."""
-    try:
-        client.get_versions(check=True, packages=["numpy", "fairuniverse"])
-    except ValueError as error:
-        raise ExecutorError(
-            f"this process and the cluster have different versions; install the same ones. {error}"
-        ) from error
 
 
 def _start(file: Path, n_workers: int) -> Any:

@@ -46,12 +46,13 @@ def provenance(
             "is_reference": submission.is_reference,
         },
         "isolation": {"backend": backend.name, "is_isolated": backend.is_isolated and was_isolated},
-        "versions": _versions(),
+        "versions": versions(),
         "machine": {"platform": platform.platform(), "n_cores": n_cores(), "processor": platform.machine()},
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of what can change a bit of the results."""
     found = {"fairuniverse": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         with suppress(PackageNotFoundError):

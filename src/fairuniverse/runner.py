@@ -153,7 +153,7 @@ class _Session:
         if self._site:
             self._distribute(self._site)
             here = [entry for entry in here if entry.needs_this_process]
-        is_needed = any(entry.needs_training for entry in self._entries)
+        is_needed = any(entry.needs_training for entry in (*here, *(e for e in self._entries if e.has_model)))
         training = share_training(self._benchmark, is_needed=is_needed)
         with closing(training):
             self._answer(here, training)
@@ -166,11 +166,12 @@ class _Session:
 
     def _distribute(self, site: Site) -> None:
         """Have everything done elsewhere that can be."""
-        submissions = tuple((entry.submission, str(entry.store.folder)) for entry in self._entries)
-        job = Job(uuid4().hex, site.benchmark, site.backend, submissions)
+        entries = tuple((e.submission, str(e.store.folder), e.store.run) for e in self._entries)
+        job = Job(uuid4().hex, site.benchmark, site.backend, entries)
         with _clock(f"fitting {_names(self._entries)}"):
             Distribution(job, self._entries, site.executor).fit(n_threads=self._crewing.n_threads)
-        job = replace(job, session=uuid4().hex, needs_training=any(e.needs_training for e in self._entries))
+        needs_training = any(entry.needs_training for entry in self._entries if entry.has_model)
+        job = replace(job, session=uuid4().hex, needs_training=needs_training)
         n_all = len(self._toys) * len(self._entries)
         with _progress(_names(self._entries), n_all, sum(len(e.missing) for e in self._entries)) as bar:
 
@@ -178,9 +179,7 @@ class _Session:
                 bar.set_postfix_str(tally.summary(), refresh=False)
                 bar.update(tally.n_new())
 
-            tally = Distribution(job, self._entries, site.executor).answer(watch)
-        for entry in self._entries:
-            entry.record_session(executor=site.executor.description, **tally.to_json())
+            Distribution(job, self._entries, site.executor).answer(watch)
 
     def _answer(self, entries: Sequence[Entry], training: SharedTraining) -> None:
         """Let submissions answer the toys that they have not."""
@@ -233,13 +232,12 @@ def _clock(title: str) -> Iterator[None]:
             while not bar.disable and not done.wait(2):
                 bar.refresh()
 
-        thread = threading.Thread(target=tick)
-        thread.start()
+        thread = threading.Thread(target=tick, daemon=True)
         try:
+            thread.start()
             yield
         finally:
             done.set()
-            thread.join()
             bar.clear()
 
 

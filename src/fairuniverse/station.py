@@ -18,7 +18,7 @@ from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
 from fairuniverse.store import RunFolder, prefixed
 from fairuniverse.submission import Submission
-from fairuniverse.team import Lane, Outcome, Patience, Row, Team
+from fairuniverse.team import PART_S, Lane, Outcome, Patience, Row, Team
 from fairuniverse.training import TrainingSpec, locate, training_seed
 
 if TYPE_CHECKING:
@@ -152,15 +152,24 @@ class Station:
         start = partial(self._start_worker, training, folder if folder.is_dir() else None)
         return Lane(worker, start, is_fresh=self.is_fresh)
 
-    def team(self, places: Sequence[int], lanes: Sequence[Lane], earlier: Sequence[Row] = ()) -> Team:
+    def team(
+        self,
+        places: Sequence[int],
+        lanes: Sequence[Lane],
+        earlier: Sequence[Row] = (),
+        *,
+        part_s: float = PART_S,
+    ) -> Team:
         """Workers that answer these toys.
 
         Args:
             places: The toys, by when they are shown.
             lanes: The workers.
             earlier: Rows of an earlier session.
+            part_s: Time after which a part is written, seconds.
         """
-        return Team(places, lanes, write=self.write, patience=Patience(earlier), told=self.told)
+        patience = Patience(earlier)
+        return Team(places, lanes, write=self.write, patience=patience, told=self.told, part_s=part_s)
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Record finished toys in the run folder."""
@@ -201,7 +210,7 @@ class Station:
             reply = fitter.fit()
             fit = Fit(wall_time_s=reply.wall_time_s, cpu_time_s=reply.cpu_time_s, memory_mib=reply.memory_mib)
             try:
-                needs_training, worker = self._saved_and_loaded(fitter, training)
+                return self._saved_and_loaded(fitter, training, fit)
             except SubmissionError as error:
                 if self.is_fresh:
                     raise SubmissionError(
@@ -212,15 +221,14 @@ class Station:
                     return replace(fit, message=str(error)), None
                 stack.pop_all()
                 return replace(fit, message=str(error)), fitter
-            return replace(fit, is_saved=True, needs_training=needs_training), worker
 
-    def _saved_and_loaded(self, fitter: Worker, training: SharedTraining) -> tuple[bool, Worker]:
+    def _saved_and_loaded(self, fitter: Worker, training: SharedTraining, fit: Fit) -> tuple[Fit, Worker]:
         """A worker with the saved model; the run folder keeps the model only if it can be loaded."""
-        candidate = self.folder.candidate_folder
-        needs_training = fitter.save(candidate)
+        candidate = self.folder.new_candidate_folder()
+        fit = replace(fit, is_saved=True, needs_training=fitter.save(candidate))
         worker = self._start_worker(training, candidate)
-        candidate.rename(self.folder.model_folder)
-        return needs_training, worker
+        self.folder.keep_model(candidate, fit.to_json())
+        return fit, worker
 
 
 def share_training(benchmark: Benchmark, *, is_needed: bool = True) -> SharedTraining:

@@ -4,8 +4,9 @@ Layout of a run folder (one per submission)::
 
     manifest.json     benchmark, submission, limits, isolation, versions, machine, times
     truths.parquet    the true mu and nuisance values of every toy
-    parts/*.parquet   rows of the results table, some toys each; the first and last name the part
+    parts/*.parquet   rows of the results table, some toys each: part-RUN-FIRST-LAST.parquet
     model/            the fitted model as the submission saved it
+    fit.json          how the fit went that made it
     worker.log        what the submission printed (at most 1 MiB)
 
 Files appear complete or not at all: they are written under another name, flushed to the disk and renamed.
@@ -17,10 +18,12 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from uuid import uuid4
 
 from fairuniverse.errors import InvalidDataError, StorageError
 
@@ -35,7 +38,7 @@ FORMAT = 1
 
 _KEY = ["i_mu", "i_toy"]
 
-_OWN = ("parts", "truths.parquet", "model", "model.candidate", "model.partial")
+_OWN = ("parts", "truths.parquet", "model", "fit.json")
 """What a run folder may hold before it has a manifest."""
 
 _CHANGED = {
@@ -49,20 +52,62 @@ class RunFolder:
 
     Args:
         folder: The run folder.
+        run: Name of the run; what another run left in the folder, or a late worker of it writes, is not read.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, run: str) -> None:
         self.folder = Path(folder).resolve()
+        self.run = run
 
     @property
     def model_folder(self) -> Path:
         """Where the fitted model is, once there is one."""
         return self.folder / "model"
 
-    @property
-    def candidate_folder(self) -> Path:
-        """Where a fitted model is until it is known that it can be loaded."""
-        return self.folder / "model.candidate"
+    def new_candidate_folder(self) -> Path:
+        """Where a fitted model is until it is known that it can be loaded; another one at each call."""
+        return self.folder / f"model.candidate-{uuid4().hex}"
+
+    def keep_model(self, candidate: Path, fit: Mapping[str, Any]) -> None:
+        """Make a candidate the model of this run, unless there is one by now.
+
+        Args:
+            candidate: Its folder.
+            fit: How the fit went.
+        """
+        with _storage(self.folder):
+            with _appearing(self.folder / "fit.json") as file:
+                file.write(json.dumps(fit).encode())
+            try:
+                candidate.rename(self.model_folder)
+            except OSError:
+                if not self.model_folder.is_dir():
+                    raise
+                shutil.rmtree(candidate)
+
+    def kept_fit(self) -> dict[str, Any] | None:
+        """How the fit went that made the model; None if there is no model."""
+        path = self.folder / "fit.json"
+        if not (self.model_folder.is_dir() and path.is_file()):
+            return None
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+
+    def require_visible(self) -> None:
+        """Make sure that this machine sees the folder as the one does that began the run.
+
+        Raises:
+            StorageError: It is another folder, or none.
+        """
+        try:
+            found = read_manifest(self.folder).get("run")
+        except StorageError:
+            found = None
+        if found != self.run:
+            raise StorageError(
+                f"{self.folder} is not the run folder here that it is where the run was started: choose an "
+                "output folder on a file system that all machines share"
+            )
 
     def log_path(self, who: str = "") -> Path:
         """Where the output of the submission goes, by the name of the machine and process that asks it."""
@@ -85,16 +130,16 @@ class RunFolder:
         return self._part(first, last).is_file()
 
     def _part(self, first: int, last: int) -> Path:
-        return self.folder / "parts" / f"part-{first:07d}-{last:07d}.parquet"
+        return self.folder / "parts" / f"part-{self.run}-{first:07d}-{last:07d}.parquet"
 
     def finished(self) -> set[tuple[int, int]]:
         """Keys (i_mu, i_toy) of the toys that have a row."""
-        table = read_parts(self.folder)
+        table = read_parts(self.folder, self.run)
         return set() if table is None else set(table[_KEY].itertuples(index=False, name=None))
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the finished toys, in the order of presentation."""
-        table = read_parts(self.folder)
+        table = read_parts(self.folder, self.run)
         return (
             [] if table is None else [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
         )
@@ -122,17 +167,20 @@ class RunStore(RunFolder):
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
-        super().__init__(folder)
+        super().__init__(folder, "")
         _require_run_folder(self.folder)
         with _storage(self.folder):
             (self.folder / "parts").mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder)
         try:
             with _storage(self.folder):
-                if overwrite or not any((self.folder / "parts").glob("part-*.parquet")):
+                has_run = (self.folder / "manifest.json").exists()
+                has_parts = any((self.folder / "parts").glob("part-*.parquet"))
+                if overwrite or not has_run or not has_parts:
                     _remove_run(self.folder, identity, overwrite=overwrite)
                 _remove_unfinished(self.folder)
             self.manifest = self._open_manifest(identity)
+            self.run = self.manifest["run"]
         except BaseException:
             self.close()
             raise
@@ -165,14 +213,14 @@ class RunStore(RunFolder):
 
     def remove_parts_after(self, place: int) -> None:
         """Forget the toys that were shown after one."""
-        for part in (self.folder / "parts").glob("part-*.parquet"):
-            if int(part.stem.split("-")[1]) > place:
+        for part in part_files(self.folder, self.run):
+            if int(part.stem.split("-")[2]) > place:
                 part.unlink()
 
     def _open_manifest(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         path = self.folder / "manifest.json"
         if not path.exists():
-            return {"format": FORMAT, **identity}
+            return {"format": FORMAT, "run": uuid4().hex[:12], **identity}
         manifest = read_manifest(self.folder)
         for key, value in identity.items():
             if manifest.get(key) != value:
@@ -207,7 +255,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_parts(folder: Path) -> pd.DataFrame | None:
+def part_files(folder: Path, run: str) -> list[Path]:
+    """Parts of a run, in the order of presentation."""
+    return sorted((folder / "parts").glob(f"part-{run}-*.parquet"))
+
+
+def read_parts(folder: Path, run: str) -> pd.DataFrame | None:
     """Rows of all finished toys, in the order of presentation; None if there are none.
 
     A toy that was done twice, by a worker that had been given up, has the same answer in both parts.
@@ -217,7 +270,7 @@ def read_parts(folder: Path) -> pd.DataFrame | None:
     """
     import pandas as pd
 
-    parts = [_read_table(p) for p in sorted((folder / "parts").glob("part-*.parquet"))]
+    parts = [_read_table(p) for p in part_files(folder, run)]
     if not parts:
         return None
     rows = pd.concat(parts, ignore_index=True).sort_values("place", kind="stable")
@@ -275,7 +328,8 @@ def read_run(folder: Path) -> pd.DataFrame:
     """Results table of one run folder, with a row for every toy of the benchmark."""
     from fairuniverse.results import COLUMNS, OPTIONAL_COLUMNS
 
-    truths, answers = _read_table(folder / "truths.parquet"), read_parts(folder)
+    truths = _read_table(folder / "truths.parquet")
+    answers = read_parts(folder, read_manifest(folder)["run"])
     table = truths if answers is None else _merged(truths, answers)
     stated = [c for c in OPTIONAL_COLUMNS if c in table and table[c].notna().any()]
     table = table.reindex(columns=[*COLUMNS, *stated, *(c for c in truths if c not in COLUMNS)])
@@ -340,7 +394,7 @@ def _storage(folder: Path) -> Iterator[None]:
 @contextmanager
 def _appearing(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when it is complete and on the disk."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}.unfinished")  # others may write the same file
     try:
         with unfinished.open("wb") as file:
             yield file
@@ -365,21 +419,21 @@ def _require_run_folder(folder: Path) -> None:
 
 
 def _is_own(name: str) -> bool:
-    return name in _OWN or name.startswith(".") or (name.startswith("worker.") and name.endswith(".log"))
+    return name in _OWN or name.startswith((".", "model.candidate", "worker."))
 
 
 def _remove_run(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
     """Remove an earlier run; without `overwrite` only one that is of no use to this one."""
     path = folder / "manifest.json"
-    if not path.exists():
-        return
-    manifest = read_manifest(folder)
-    if not overwrite and all(manifest.get(key) == value for key, value in identity.items()):
-        return
-    path.unlink()  # first: what is left without it is no run
+    if path.exists():
+        manifest = read_manifest(folder)
+        if not overwrite and all(manifest.get(key) == value for key, value in identity.items()):
+            return
+        path.unlink()  # first: what is left without it is no run, and goes when the folder is opened again
     for name in ("parts", "model"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for file in (folder / "truths.parquet", *folder.glob("worker*.log")):
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)
+    for file in (folder / "truths.parquet", folder / "fit.json", *folder.glob("worker*.log")):
         file.unlink(missing_ok=True)
     (folder / "parts").mkdir()
 
@@ -387,14 +441,26 @@ def _remove_run(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -
 def _remove_unfinished(folder: Path) -> None:
     for leftover in (*folder.glob(".*.unfinished"), *folder.glob("parts/.*.unfinished")):
         leftover.unlink()
-    for name in ("model.candidate", "model.partial", "model.candidate.partial"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in folder.glob("model.candidate*"):
+        shutil.rmtree(name, ignore_errors=True)
+
+
+def _flock(file: IO[bytes]) -> None:
+    """Lock for this process alone; whoever only looks whether there is a lock holds it for a moment."""
+    for n_tries in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if n_tries == 9:
+                raise
+            time.sleep(0.05)
 
 
 def _lock(folder: Path) -> IO[bytes]:
     file = (folder / ".lock").open("wb")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(file)
     except BlockingIOError as error:
         file.close()
         raise StorageError(

@@ -7,6 +7,7 @@ process keeps what it needs from one task to the next, and writes what it finish
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import socket
 import threading
@@ -17,13 +18,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fairuniverse._version import __version__
-from fairuniverse.errors import InvalidDataError
+from fairuniverse.errors import InvalidDataError, StorageError, SubmissionError
 from fairuniverse.isolation.answers import Answer
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import SharedTraining, feature_columns
 from fairuniverse.isolation.shared import SharedTable
-from fairuniverse.presentation import Presentation
+from fairuniverse.presentation import BLOCK_TOYS, Presentation, block_of
+from fairuniverse.provenance import versions
 from fairuniverse.station import Benchmark, Crewing, Fit, Station, share_training
 from fairuniverse.store import RunFolder
 from fairuniverse.submission import Submission, load_submission
@@ -38,17 +39,17 @@ class Job:
         session: Name of the session, by which processes know the job again.
         benchmark: Makes the benchmark, from files that are the same on every machine.
         backend: Makes the backend that isolates submissions.
-        submissions: The submissions, each with its run folder.
+        submissions: The submissions, each with its run folder and the name of its run.
         needs_training: Whether a fitted model refers to the training events.
-        version: Version of this package that made it.
+        versions: What must be the same where tasks are done, to give the same bits.
     """
 
     session: str
     benchmark: Callable[[], Benchmark]
     backend: Callable[[], Backend]
-    submissions: tuple[tuple[Submission, str], ...]
+    submissions: tuple[tuple[Submission, str, str], ...]
     needs_training: bool = True
-    version: str = __version__
+    versions: Mapping[str, str] = field(default_factory=versions)
 
 
 @dataclass(frozen=True)
@@ -120,20 +121,18 @@ class _Host:
     """What a process holds for a job: the benchmark, the submissions' workers, room for one toy."""
 
     def __init__(self, job: Job, n_threads: int = 1) -> None:
-        if job.version != __version__:
-            raise InvalidDataError(
-                f"this machine has fairuniverse {__version__}, the run was started with {job.version}: "
-                "install the same version on both"
-            )
+        _require_same(job.versions)
         self._benchmark = job.benchmark()
         self._crewing = Crewing(job.backend(), 1, n_threads, threading.Event())
         self._needs_training = job.needs_training
         self._stack = ExitStack()
         who = Report().host
         self.stations = [
-            Station(self._benchmark, _the_same(submission), RunFolder(folder), self._crewing, who=who)
-            for submission, folder in job.submissions
+            Station(self._benchmark, _the_same(submission), RunFolder(folder, run), self._crewing, who=who)
+            for submission, folder, run in job.submissions
         ]
+        for station in self.stations:
+            station.folder.require_visible()
         self._lanes: dict[int, Lane] = {}
         self._toys = Presentation(self._benchmark.pseudo_experiments, self._benchmark.config.seed).toys
         self._table = SharedTable()
@@ -154,13 +153,20 @@ class _Host:
     def answer(self, block: Block, report: Report) -> None:
         """Answer one block."""
         todo = {n: p for n, p in block.places.items() if not self.stations[n].folder.has_part(p[0], p[-1])}
-        teams = {n: self.stations[n].team(places, [self._lane(n)]) for n, places in todo.items()}
+        teams = {n: self._team(n, places, block.number) for n, places in todo.items()}
         for place in sorted(set().union(*todo.values())):
             self._ask(place, [(n, team) for n, team in teams.items() if team.has(place)], report)
         for number, team in teams.items():
             team.flush()
             if team.is_lost:
                 report.lost.setdefault(number, block.number)
+
+    def _team(self, number: int, places: Sequence[int], block: int) -> Team:
+        """Who answers one block, which becomes one part."""
+        station, earlier = self.stations[number], []
+        if len(places) < BLOCK_TOYS:
+            earlier = [row for row in station.folder.rows() if block_of(row["place"]) == block]
+        return station.team(places, [self._lane(number)], earlier, part_s=math.inf)
 
     def _ask(self, place: int, asked: Sequence[tuple[int, Team]], report: Report) -> None:
         """Show one toy to these submissions, one after the other."""
@@ -178,32 +184,51 @@ class _Host:
 
     def _lane(self, number: int) -> Lane:
         if number not in self._lanes:
+            folder = self.stations[number].folder.model_folder
+            if not folder.is_dir():
+                raise StorageError(f"no {folder} here: choose an output folder that all machines share")
             self._lanes[number] = self.stations[number].lane(self.training)
             self._stack.callback(self._lanes[number].close)
         return self._lanes[number]
 
 
-_kept = threading.local()
+_kept: dict[tuple[str, int], _Host] = {}
 
 
 def _host(job: Job) -> _Host:
-    """The host of a job, kept until another job comes: each thread has its own."""
-    kept: dict[str, _Host] = _kept.__dict__.setdefault("hosts", {})
-    if job.session not in kept:
-        for host in kept.values():
-            host.close()
-        kept.clear()
-        kept[job.session] = _Host(job)
-        atexit.register(kept[job.session].close)
-    return kept[job.session]
+    """The host of a job in this thread, kept until the session is released or the process ends."""
+    key = job.session, threading.get_ident()
+    if key not in _kept:
+        _kept[key] = _Host(job)
+    return _kept[key]
+
+
+@atexit.register
+def release(session: str | None = None) -> None:
+    """End what this process holds for a session, or for all of them."""
+    for key in [key for key in _kept if session in (None, key[0])]:
+        _kept.pop(key).close()
+
+
+def _require_same(versions_there: Mapping[str, str]) -> None:
+    """The versions here must be those of where the run was started."""
+    for name, version in versions().items():
+        if versions_there.get(name) != version:
+            raise InvalidDataError(
+                f"this machine has {name} {version}, the run was started with {versions_there.get(name)}: "
+                "install the same versions on both"
+            )
 
 
 def _the_same(submission: Submission) -> Submission:
     """The submission as this machine has it."""
-    found = load_submission(submission.path, name=submission.name, is_reference=submission.is_reference)
-    if found.digest != submission.digest:
+    try:
+        digest = load_submission(submission.path).digest
+    except (InvalidDataError, SubmissionError):
+        digest = ""
+    if digest != submission.digest:
         raise InvalidDataError(
             f"{submission.path} is not the same here as where the run was started: put it on a file system "
             "that all machines share, and leave it unchanged during the run"
         )
-    return found
+    return submission

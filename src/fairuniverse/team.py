@@ -64,12 +64,17 @@ class Patience:
     """
 
     def __init__(self, earlier: Sequence[Row] = ()) -> None:
-        self.is_lost = False
+        self.lost_block: int | None = None
         self._n_deaths = 0
         self._block = -1
         self._last = Answer("ok")
         for row in earlier:
             self._note(row["place"], Answer(row["status"], row["message"]), math.isnan(row["wall_time_s"]))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether trying on would be a waste."""
+        return self.lost_block is not None
 
     def judge(self, outcome: Outcome) -> Outcome:
         """The outcome of the next toy as it is recorded: after too many deaths, that it was not tried."""
@@ -83,7 +88,8 @@ class Patience:
             self._block, self._n_deaths = block_of(place), 0
         self._n_deaths = self._n_deaths + 1 if is_death else 0
         self._last = answer
-        self.is_lost = self.is_lost or self._n_deaths >= MAX_DEATHS
+        if self._n_deaths >= MAX_DEATHS and self.lost_block is None:
+            self.lost_block = self._block
 
     def _verdict(self) -> Answer:
         if self._last.message.startswith(_NOT_TRIED):
@@ -159,6 +165,7 @@ class Team:
         write: Records finished toys.
         patience: Ends a hopeless run.
         told: What the submission is told of a truth: a reference the nuisances, a method nothing.
+        part_s: Time after which a part is written, seconds.
     """
 
     def __init__(
@@ -169,7 +176,9 @@ class Team:
         write: Callable[[Sequence[Outcome]], None],
         patience: Patience,
         told: Callable[[Truth], Mapping[str, float] | None],
+        part_s: float = PART_S,
     ) -> None:
+        self._part_s = part_s
         self.idle = list(lanes)
         self.told = told
         self._lanes = lanes
@@ -200,7 +209,7 @@ class Team:
         while self._n_judged < len(self) and self._places[self._n_judged] in self._early:
             self._part.append(self._patience.judge(self._early.pop(self._places[self._n_judged])))
             self._n_judged += 1
-        if len(self._part) >= PART_TOYS or time.monotonic() - self._written_at > PART_S:
+        if len(self._part) >= PART_TOYS or time.monotonic() - self._written_at > self._part_s:
             self.flush()
 
     def close(self) -> None:

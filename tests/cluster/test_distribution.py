@@ -15,7 +15,7 @@ import pytest
 
 from fairuniverse import distribution
 from fairuniverse.executors import DaskCluster, ProcessPool
-from sample_runs import NAMES, TESTS, assert_same, run
+from sample_runs import NAMES, TESTS, assert_same, run, wait_for_part
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,7 @@ def test_a_pool_of_processes_gives_the_same_bits(serial, tmp_path, n_workers):
 
 def kill_one(folder):
     """End a process of a pool once a block of toys is done."""
-    while not list(folder.glob("*/parts/*.parquet")):
-        time.sleep(0.01)
+    wait_for_part(folder)
     below = psutil.Process().children()
     os.kill(next(p.pid for p in below if "spawn_main" in " ".join(p.cmdline())), signal.SIGKILL)
 
@@ -49,7 +48,7 @@ def test_a_process_that_is_killed_changes_nothing(tmp_path, monkeypatch):
     """Its block is done again, by a new process; no toy is missing or twice, and the manifest tells."""
     monkeypatch.setattr(distribution, "TASK_S", 0.1)
     whole = run(tmp_path / "whole", ["slow"], n_toys=60)
-    killer = threading.Thread(target=kill_one, args=(tmp_path / "killed",))
+    killer = threading.Thread(target=kill_one, args=(tmp_path / "killed",), daemon=True)
     with ProcessPool(2) as pool:
         killer.start()
         found = run(tmp_path / "killed", ["slow"], pool, n_toys=60)

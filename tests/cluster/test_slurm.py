@@ -3,7 +3,6 @@
 import subprocess
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import yaml
 import loopback_slurm as slurm
 from fairuniverse import distribution
 from fairuniverse.executors import DaskCluster
-from sample_runs import TESTS, assert_same, run
+from sample_runs import TESTS, assert_same, run, wait_for_part
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 
@@ -46,8 +45,7 @@ def cluster_file():
 
 def cancel_one(folder):
     """Cancel a job once a block of toys is done."""
-    while not list(folder.glob("*/parts/*.parquet")):
-        time.sleep(0.05)
+    wait_for_part(folder)
     job = subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True).stdout.split()[0]
     subprocess.run(["scancel", job], check=True)
 
@@ -57,7 +55,7 @@ def test_a_job_that_is_cancelled_changes_nothing(cluster_file, tmp_path, monkeyp
     monkeypatch.setattr(distribution, "TASK_S", 0.1)
     names = ["slow"]
     serial = run(tmp_path / "serial", names, n_toys=60)
-    killer = threading.Thread(target=cancel_one, args=(tmp_path / "slurm",))
+    killer = threading.Thread(target=cancel_one, args=(tmp_path / "slurm",), daemon=True)
     with DaskCluster(cluster=cluster_file, n_workers=2) as cluster:
         killer.start()
         found = run(tmp_path / "slurm", names, cluster, n_toys=60)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fairuniverse.store import find_runs, read_manifest, read_run
+from fairuniverse.store import find_runs, part_files, read_manifest, read_run
 
 SECONDS_PER_HOUR = 3600
 
@@ -65,7 +65,7 @@ def _status(folder: Path) -> RunStatus:
     n_missing = int(counts.get("missing", 0))
     sessions = manifest.get("sessions", [])
     is_finished = "finished" in manifest and not n_missing
-    rate = None if is_finished else _rate(folder, sessions)
+    rate = None if is_finished else _rate(folder, manifest["run"], sessions)
     return RunStatus(
         name=manifest["submission"]["name"],
         folder=folder,
@@ -80,12 +80,12 @@ def _status(folder: Path) -> RunStatus:
     )
 
 
-def _rate(folder: Path, sessions: Sequence[Mapping[str, Any]]) -> float | None:
+def _rate(folder: Path, run: str, sessions: Sequence[Mapping[str, Any]]) -> float | None:
     """Answers per second between the first and the last part of this session."""
     import pyarrow.parquet as pq
 
     began = datetime.fromisoformat(sessions[-1]["started"]).timestamp() if sessions else 0.0
-    parts = sorted((p.stat().st_mtime, p) for p in (folder / "parts").glob("part-*.parquet"))
+    parts = sorted((p.stat().st_mtime, p) for p in part_files(folder, run))
     parts = [(at, p) for at, p in parts if at >= began]
     if len(parts) < 2 or parts[-1][0] <= parts[0][0]:
         return None

@@ -97,7 +97,7 @@ def run(
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
-    hidden = [output.resolve(), find_config(config)]
+    hidden = [output.resolve(), find_config(config).resolve()]
     backend = choose_backend(isolation, paths, hidden=hidden)
     name = backend.name if isolation == "auto" else isolation
     there = partial(Benchmark, benchmark.config, folder=benchmark.folder.resolve(), n_threads=1)
