@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
     from fairuniverse.results import Results
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout."""
 
 _KEY = ["i_mu", "i_toy"]
