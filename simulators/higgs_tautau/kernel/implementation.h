@@ -672,12 +672,21 @@ static void enter_chunk(Cursor *cursor) {
 
 static void start_cursors(Cursor *cursors, const Draws *draws, int64_t segment) {
     const int64_t *first = draws->first_draws + segment * draws->n_processes;
-    for (int64_t p = 0; p < draws->n_processes; p++)
-        cursors[p] = (Cursor){.process = &draws->processes[p], .next = first[p]};
+    for (int64_t p = 0; p < draws->n_processes; p++) {
+        const Process *process = &draws->processes[p];
+        int64_t chunk_end = process->chunk_rows ? 0 : INT64_MAX;
+        cursors[p] = (Cursor){.process = process, .next = first[p], .chunk_end = chunk_end};
+    }
 }
 
 /* A candidate row for each of the next n draws, all from one chunk, and the words that chose them. */
 static inline void choose(Cursor *cursor, int n, uint64_t *restrict words, uint64_t *restrict rows) {
+    if (!cursor->process->chunk_rows) {
+        for (int i = 0; i < n; i++)
+            rows[i] = (uint64_t)(cursor->next + i);
+        cursor->next += n;
+        return;
+    }
     const uint64_t gamma = cursor->process->key[1] | 1;
     const uint64_t state = cursor->process->key[0] + (uint64_t)cursor->next * gamma;
     const uint64_t first = cursor->first_row, n_rows = cursor->n_rows;

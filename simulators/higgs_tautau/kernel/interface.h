@@ -11,7 +11,7 @@ enum {
     N_PRIMARY = 16,
     N_RECORD = 32,
     N_RECORD_JETS = 8,
-    MAX_PROCESSES = 16
+    MAX_PROCESSES = 64
 };
 
 /* Rows of the primary features. */
@@ -66,7 +66,7 @@ typedef struct {
 typedef struct {
     const float *rows;
     const Alias *aliases;        /* alias table of each chunk, or NULL if all weights are equal */
-    const int64_t *chunk_rows;   /* first row of each chunk, and one past the last */
+    const int64_t *chunk_rows;   /* first row of each chunk, and one past the last; NULL: draw i is row i */
     const int64_t *chunk_draws;  /* first draw from each chunk, and one past the last */
     int64_t n_chunks;
     uint64_t key[2];             /* stream of the row choice */
