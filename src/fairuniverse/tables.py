@@ -64,8 +64,8 @@ def read_table(
     """
     path = Path(path)
     columns = _read_columns(path)
-    _require_columns(path, columns, required or schema.names)
-    events = _to_events(path, columns, schema, tuple(processes), required or schema.names)
+    require_columns(path, columns, required or schema.names)
+    events = to_events(path, columns, schema, tuple(processes), required or schema.names)
     known = {*schema.names, *schema.record_names, WEIGHTS, PROCESS, LABEL}
     extra = {name: values for name, values in columns.items() if name not in known}
     _check_metadata(path, events)
@@ -271,7 +271,12 @@ def _to_columns(table: Table, signal: Sequence[str]) -> dict[str, NDArray[Any]]:
     return columns | dict(table.extra)
 
 
-def _require_columns(path: Path, columns: Mapping[str, object], required: Sequence[str]) -> None:
+def require_columns(path: Path, columns: Mapping[str, object], required: Sequence[str]) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises:
+        InvalidDataError: Names what is missing, and a near match.
+    """
     missing = [name for name in required if name not in columns]
     if not missing:
         return
@@ -283,19 +288,20 @@ def _require_columns(path: Path, columns: Mapping[str, object], required: Sequen
     )
 
 
-def _to_events(
+def to_events(
     path: Path,
     columns: Mapping[str, NDArray[Any]],
     schema: Schema,
     processes: tuple[str, ...],
     required: Sequence[str],
 ) -> Events:
+    """Events of a table's columns, arguments and errors as for `read_table`."""
     n_events = len(next(iter(columns.values())))
     features = _to_block(path, columns, schema.features, n_events, required)
     has_record = bool(schema.record) and all(name in columns for name in schema.record_names)
     record = _to_block(path, columns, schema.record, n_events, schema.record_names) if has_record else None
     weights = _finite(path, WEIGHTS, columns[WEIGHTS], np.float64) if WEIGHTS in columns else None
-    codes = _process_codes(path, columns[PROCESS], processes) if PROCESS in columns else None
+    codes = process_codes(path, columns[PROCESS], processes) if PROCESS in columns else None
     return Events(schema, features, weights, codes, processes if codes is not None else (), record)
 
 
@@ -327,7 +333,12 @@ def _finite(path: Path, name: str, values: NDArray[Any], dtype: type[np.floating
     return numbers
 
 
-def _process_codes(path: Path, names: NDArray[Any], processes: tuple[str, ...]) -> NDArray[np.uint8]:
+def process_codes(path: Path, names: NDArray[Any], processes: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Index of each name in `processes`.
+
+    Raises:
+        InvalidDataError: A name is not among them.
+    """
     found, inverse = np.unique(np.asarray(names).astype(str), return_inverse=True)
     unknown = sorted({str(name) for name in found} - set(processes))
     if unknown:
