@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 
 ROWS = (
-    ("_version", "errors", "events", "nuisance", "seeding", "protocols", "results", "statistics", "worlds"),
-    ("config", "pseudo_experiments", "tables", "training", "production"),
+    (
+        "_version",
+        "errors",
+        "lifetimes",
+        "events",
+        "nuisance",
+        "seeding",
+        "protocols",
+        "results",
+        "statistics",
+        "worlds",
+    ),
+    ("config", "pseudo_experiments", "tables", "training", "executors", "production"),
     (
         "submission",
         "store",
@@ -16,13 +27,12 @@ ROWS = (
         "isolation",
         "presentation",
         "team",
+        "repeatability",
         "station",
         "provenance",
         "crew",
-        "repeatability",
         "entry",
         "tasks",
-        "executors",
         "distribution",
         "runner",
         "checking",

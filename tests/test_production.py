@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError, StorageError
+from fairuniverse.executors import ProcessPool
 from fairuniverse.production import MAX_ATTEMPTS, ProductionError, Sample
 from tiny_blocks import TinyBlocks
 
@@ -76,7 +77,8 @@ def test_goes_on_where_it_stopped(finished):
     assert times(made.folder) == before
     torn = made.folder / "signal" / "block-000000_metadata.json"
     torn.unlink()
-    more = again.produce({"signal": 30}, n_workers=2)["signal"]
+    with ProcessPool(2) as pool:
+        more = again.produce({"signal": 30}, executor=pool)["signal"]
     assert more[: len(blocks["signal"])] == blocks["signal"]
     assert len(more) == 2
     assert torn.exists()
@@ -98,7 +100,8 @@ def test_impossible_requests_are_refused(tmp_path, wanted):
 def test_killed_workers_are_replaced(tmp_path, finished):
     """Three workers, one of them killed: a repetition that the manifest tells, and the same events."""
     made = sample(tmp_path / "sample", trouble="die once", marks=str(tmp_path))
-    blocks = made.produce(WANTED, n_workers=3)
+    with ProcessPool(3) as pool:
+        blocks = made.produce(WANTED, executor=pool)
     assert blocks == finished[1]
     np.testing.assert_array_equal(
         made.table(blocks).events.features, finished[0].table(blocks).events.features

@@ -12,6 +12,7 @@ import click
 
 from fairuniverse._version import __version__
 from fairuniverse.errors import FairUniverseError
+from fairuniverse.executors import EXECUTORS
 
 if TYPE_CHECKING:
     from fairuniverse.api import RunStatus
@@ -37,6 +38,12 @@ isolation_option = click.option(
     help="bubblewrap: each submission in a sandbox without network and files; podman: the same in a "
     "container, of this machine's Python or of an image; none: only for code you trust; auto: bubblewrap, "
     "except for our own baselines where it does not work.",
+)
+scheduler_option = click.option(
+    "--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786."
+)
+cluster_option = click.option(
+    "--cluster", type=EXISTING, help="File that describes a cluster for dask-jobqueue to start."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -109,6 +116,8 @@ def init(folder: Path) -> None:
     show_default=True,
     help="Worker processes of a simulation that works in blocks, such as higgs_tautau.full.",
 )
+@scheduler_option
+@cluster_option
 @output_option
 def simulate(
     simulator: str,
@@ -118,12 +127,15 @@ def simulate(
     purpose: str,
     threads: int | None,
     workers: int,
+    scheduler: str | None,
+    cluster: Path | None,
     output: Path,
 ) -> None:
     """Simulate nominal weighted events and write them to a .parquet or .root file.
 
     A simulation that works in blocks keeps them in a folder beside the file, OUTPUT.blocks, or in the folder
-    OUTPUT: the same command goes on where it stopped, a larger number of events adds to them.
+    OUTPUT: the same command goes on where it stopped, a larger number of events adds to them. Such blocks can
+    also be made by the workers of a Dask cluster.
     """
     from fairuniverse import api
     from fairuniverse.registry import is_block_source
@@ -131,7 +143,16 @@ def simulate(
     numbers = _numbers(events)
     if is_block_source(simulator):
         try:
-            made = api.produce(simulator, _key_values(options), numbers, output, seed=seed, n_workers=workers)
+            made = api.produce(
+                simulator,
+                _key_values(options),
+                numbers,
+                output,
+                seed=seed,
+                n_workers=workers,
+                scheduler=scheduler,
+                cluster=cluster,
+            )
         except KeyboardInterrupt:
             click.echo(f"interrupted; finished blocks are kept{_RESUME}", err=True)
             sys.exit(130)
@@ -143,6 +164,10 @@ def simulate(
             )
         click.echo(f"wrote {made.table or made.folder}")
         return
+    if scheduler or cluster:
+        raise click.UsageError(
+            f"{simulator} makes no blocks for a cluster: leave out --scheduler and --cluster"
+        )
     written = api.simulate(
         simulator, _key_values(options), numbers, output, seed=seed, purpose=purpose, n_threads=threads
     )
@@ -242,13 +267,12 @@ def check(submission: str, config: str, isolation: str, official: bool, as_json:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--executor",
-    type=click.Choice(["threads", "processes", "dask"]),
-    default=None,
+    type=click.Choice(["threads", *EXECUTORS]),
     help="What looks after the workers: this process with threads that draw for all (the default), a process "
     "for each, or a Dask cluster (the default with --scheduler or --cluster).",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786.")
-@click.option("--cluster", type=EXISTING, help="File that describes a cluster for dask-jobqueue to start.")
+@scheduler_option
+@cluster_option
 @isolation_option
 @click.option("--overwrite", is_flag=True, help="Throw away earlier runs of these submissions.")
 @official_option
@@ -285,7 +309,7 @@ def run(
         isolation=isolation,
         overwrite=overwrite,
         is_official=official,
-        executor=executor or ("dask" if scheduler or cluster else "threads"),
+        executor=executor,
         scheduler=scheduler,
         cluster=cluster,
     )

@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from fairuniverse.entry import Entry
 from fairuniverse.errors import ExecutorError, StorageError
@@ -20,7 +20,9 @@ from fairuniverse.executors import Executor, WorkerLostError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.presentation import block_of
 from fairuniverse.station import Benchmark
-from fairuniverse.tasks import Block, Job, Report, answer, fit, release
+from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, release
+
+T = TypeVar("T")
 
 TASK_S = 2.0
 """Least time that a task should take, seconds: shorter blocks are handed out several at once."""
@@ -44,16 +46,18 @@ class Tally:
         n_todo: Answers that were missing when it began.
         statuses: Answers of this session by status.
         busy_s: Time that workers have worked, seconds.
+        n_workers: Tasks that can be done at the same time now.
         hosts: Names of the processes that have worked.
         n_lost: Workers that ended before their time. What they had begun is done again, by the cluster itself
             where it does so.
         retries: What was handed out again, with the reason.
     """
 
-    n_todo: int
+    n_todo: int = 0
     n_done: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     busy_s: float = 0.0
+    n_workers: int = 1
     hosts: set[str] = field(default_factory=set)
     n_lost: int = 0
     retries: list[str] = field(default_factory=list)
@@ -69,7 +73,9 @@ class Tally:
         failures = {status: n for status, n in self.statuses.items() if status != "ok"}
         parts = [f"{len(self.hosts)} processes", f"{self.busy_s / 3600:.2f} core-hours"]
         parts += [f"{n} x {status}" for status, n in failures.items()]
-        return ", ".join([*parts, f"{self.n_lost} workers lost"] if self.n_lost else parts)
+        if self.n_lost:
+            parts.append(f"{self.n_lost} workers lost")
+        return ", ".join(parts if self.n_workers else ["waiting for workers", *parts])
 
     def to_json(self) -> dict[str, Any]:
         """Entries of the manifest."""
@@ -97,7 +103,7 @@ class Site:
 
 
 class Distribution:
-    """One session of a run on an executor.
+    """One session of a run on an executor; a context, in which processes keep what they need for the session.
 
     Args:
         job: What all tasks have in common.
@@ -109,6 +115,21 @@ class Distribution:
         self._job = job
         self._entries = entries
         self._executor = executor
+        self._tally = Tally()
+        self._lost: dict[int, int] = {}
+        self._tries: Counter[int] = Counter()
+        self._block_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._executor.everywhere(release, self._job.session)
+        finally:
+            self._tally.n_lost = self._executor.n_lost
+            for entry in self._entries:
+                entry.record_session(executor=self._executor.description, **self._tally.to_json())
 
     def fit(self, *, n_threads: int) -> None:
         """Fit every submission without a model, each on a worker.
@@ -116,40 +137,27 @@ class Distribution:
         Args:
             n_threads: Threads for each fit.
         """
-        futures = {
-            number: self._executor.submit(fit, self._job, number, n_threads)
-            for number, entry in enumerate(self._entries)
-            if entry.missing and not entry.has_model
-        }
-        for number, future in futures.items():
-            for n_tries in itertools.count(1):
-                try:
-                    self._entries[number].record_fit(self._result(future))
-                    break
-                except WorkerLostError as error:
-                    if n_tries == MAX_TRIES:
-                        raise ExecutorError(
-                            f"{self._entries[number].name}: {error}, {n_tries} times"
-                        ) from error
-                    future = self._executor.submit(fit, self._job, number, n_threads)
+        unfitted = [n for n, entry in enumerate(self._entries) if entry.missing and not entry.has_model]
+        for number, found in self._each(fit, {number: (number, n_threads) for number in unfitted}):
+            self._entries[number].record_fit(found)
+        needs_training = any(entry.needs_training for entry in self._entries if entry.has_model)
+        self._job = replace(self._job, needs_training=needs_training)
 
-    def answer(self, watch: Callable[[Tally], object]) -> Tally:
+    def answer(self, watch: Callable[[Tally], object]) -> None:
         """Have all blocks answered.
 
         Args:
             watch: Told whenever something is finished.
         """
         todo = deque(self._blocks())
-        self._tally = Tally(sum(map(len, todo)))
+        self._tally.n_todo = sum(map(len, todo))
         known = {number: entry.lost_block() for number, entry in enumerate(self._entries)}
         self._lost = {number: block for number, block in known.items() if block is not None}
-        self._tries: Counter[int] = Counter()
-        self._block_s = 0.0
         running: dict[Future[Report], Sequence[Block]] = {}
         try:
             while todo or running:
-                n_wanted = _AHEAD * max(self._executor.n_workers, 1)
-                while todo and len(running) < n_wanted:
+                self._tally.n_workers = self._executor.n_workers
+                while todo and len(running) < _AHEAD * max(self._tally.n_workers, 1):
                     if blocks := self._without_lost(self._next(todo)):
                         running[self._executor.submit(answer, self._job, blocks)] = blocks
                 done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
@@ -157,16 +165,46 @@ class Distribution:
                     todo.extendleft(reversed(self._finished(future, running.pop(future))))
                 self._tally.n_lost = self._executor.n_lost
                 watch(self._tally)
-            for number, block in self._lost.items():
-                self._entries[number].give_up_after(block)
-            self._require_all_there()
         finally:
             for future in running:
                 future.cancel()
-            self._executor.everywhere(release, self._job.session)
-            for entry in self._entries:
-                entry.record_session(executor=self._executor.description, **self._tally.to_json())
-        return self._tally
+        for number, block in self._lost.items():
+            self._entries[number].give_up_after(block)
+        self._require_all_there()
+
+    def ask_again(self) -> None:
+        """Have some toys of every submission asked again, by processes that have seen no other."""
+        recorded = {n: entry.to_ask_again() for n, entry in enumerate(self._entries) if entry.has_model}
+        tasks = {number: (number, toys) for number, toys in recorded.items() if toys is not None}
+        for number, found in self._each(ask_again, tasks):
+            self._entries[number].record_repeatability(found)
+
+    def _each(
+        self, task: Callable[..., T], arguments: Mapping[int, tuple[Any, ...]]
+    ) -> Iterator[tuple[int, T]]:
+        """Outcome of a task for each of some submissions; one whose worker is lost is done again."""
+        futures = {n: self._executor.submit(task, self._job, *a) for n, a in arguments.items()}
+        for number, future in futures.items():
+            for n_tries in itertools.count(1):
+                try:
+                    yield number, self._wait_for(future)
+                    break
+                except WorkerLostError as error:
+                    what = f"{task.__name__} of {self._entries[number].name}: {error}"
+                    self._tally.retries.append(what)
+                    if n_tries == MAX_TRIES:
+                        raise ExecutorError(f"{what}, {n_tries} times") from error
+                    future = self._executor.submit(task, self._job, *arguments[number])
+
+    def _wait_for(self, future: Future[T]) -> T:
+        """Outcome of a task, as long as there may be workers."""
+        while True:
+            try:
+                return future.result(timeout=1.0)
+            except TimeoutError:
+                if future.done():
+                    raise
+                self._tally.n_workers = self._executor.n_workers
 
     def _require_all_there(self) -> None:
         """Wait until this machine sees what others wrote; some file systems take their time."""
@@ -218,7 +256,7 @@ class Distribution:
     def _finished(self, future: Future[Report], blocks: Sequence[Block]) -> list[Block]:
         """Note what a task did; gives back the blocks that have to be done again."""
         try:
-            report = self._result(future)
+            report = future.result()
         except WorkerLostError as error:
             return self._again(blocks, str(error))
         self._tally.n_done += sum(map(len, blocks))
@@ -228,8 +266,8 @@ class Distribution:
         self._block_s = report.wall_time_s / len(blocks)
         for block in blocks:
             del self._tries[block.number]
-        for number, block in report.lost.items():
-            self._lost[number] = min(block, self._lost.get(number, block))
+        for number, first in report.lost.items():
+            self._lost[number] = min(first, self._lost.get(number, first))
         return []
 
     def _again(self, blocks: Sequence[Block], reason: str) -> list[Block]:
@@ -243,12 +281,3 @@ class Distribution:
             )
         self._tally.retries += [f"block {number}: {reason}" for number in numbers]
         return list(blocks)
-
-    def _result(self, future: Future[Any]) -> Any:
-        try:
-            return future.result()
-        except BaseException as error:
-            translated = self._executor.translate(error)
-            if translated is error:
-                raise
-            raise translated from error

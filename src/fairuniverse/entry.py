@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.isolation.answers import KEYS, Answer
 from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.presentation import Presentation, block_of
 from fairuniverse.provenance import provenance
-from fairuniverse.repeatability import Recorded, Repeatability, ask_again, choose
+from fairuniverse.repeatability import Recorded, Repeatability, choose
 from fairuniverse.seeding import generator
 from fairuniverse.station import Benchmark, Crewing, Fit, Station
 from fairuniverse.store import RunStore
@@ -70,9 +69,9 @@ class Entry:
 
     @property
     def needs_this_process(self) -> bool:
-        """Whether toys are missing for a model that cannot be saved: only the process that fits it has it."""
+        """Whether it has a model that cannot be saved: only the process that fits it has it."""
         fit = self.store.manifest.get("fit", {})
-        return bool(self.missing) and fit.get("status") == "ok" and not self.has_model
+        return fit.get("status") == "ok" and not self.has_model
 
     @property
     def has_model(self) -> bool:
@@ -143,28 +142,33 @@ class Entry:
         lanes = [self.station.lane(training, w) for w in (worker, *[None] * (n_lanes - 1))]
         return self.station.team(self.missing, lanes, self.store.rows())
 
+    def to_ask_again(self) -> list[Recorded] | None:
+        """Toys to ask a fresh process again; None if there are none to be asked, which is then recorded."""
+        if self.store.manifest.get("fit", {}).get("status") == "fit_failed":
+            return None
+        if self.station.is_fresh:
+            self.record_repeatability(Repeatability("fresh"))
+            return None
+        if not self.has_model:
+            why = "the model cannot be saved, so no fresh process has it"
+            self.record_repeatability(Repeatability("not_checked", why))
+            return None
+        truths = self._benchmark.pseudo_experiments.truths()
+        rng = generator(self._benchmark.config.seed, "toys asked again")
+        return choose(_recorded(truths, self.store.rows()), rng=rng)
+
+    def record_repeatability(self, found: Repeatability) -> None:
+        """Note whether answers depend on the toy alone."""
+        self.store.update(repeatability=found.to_json())
+
     def ask_again(self, training: SharedTraining) -> None:
         """Record whether answers depend on the toy alone, if there is a model that gave any."""
-        if self.store.manifest.get("fit", {}).get("status") == "fit_failed":
-            return
-        self.store.update(repeatability=self._repeatability(training).to_json())
+        recorded = self.to_ask_again()
+        if recorded is not None:
+            self.record_repeatability(self.station.ask_again(training, recorded, self._draw))
 
     def _draw(self, truth: Truth) -> Events:
         return self._benchmark.pseudo_experiments.draw(truth, n_threads=self._crewing.n_threads).events
-
-    def _repeatability(self, training: SharedTraining) -> Repeatability:
-        if self.station.is_fresh:
-            return Repeatability("fresh")
-        if not self.has_model:
-            return Repeatability("not_checked", "the model cannot be saved, so no fresh process has it")
-        truths = self._benchmark.pseudo_experiments.truths()
-        rng = generator(self._benchmark.config.seed, "toys asked again")
-        return ask_again(
-            choose(_recorded(truths, self.store.rows()), rng=rng),
-            lane=partial(self.station.lane, training),
-            draw=self._draw,
-            told=self.station.told,
-        )
 
 
 def _recorded(truths: Sequence[Truth], rows: Sequence[Row]) -> list[Recorded]:

@@ -28,16 +28,10 @@ class Presentation:
         self.toys: Sequence[Truth] = [truths[i] for i in order]
         self._places = {(t.i_mu, t.i_toy): place for place, t in enumerate(self.toys)}
 
-    def __len__(self) -> int:
-        return len(self.toys)
-
-    def place(self, key: tuple[int, int]) -> int:
-        """When the toy of these indices (i_mu, i_toy) is shown, from 0."""
-        return self._places[key]
-
     def missing(self, answered: Iterable[tuple[int, int]]) -> list[int]:
         """Places of the toys whose indices are not among these."""
-        return sorted(set(range(len(self))) - {self._places[key] for key in answered if key in self._places})
+        known = {self._places[key] for key in answered if key in self._places}
+        return sorted(set(range(len(self.toys))) - known)
 
 
 def block_of(place: int) -> int:

@@ -1,4 +1,4 @@
-"""Large samples of a slow simulation: block by block, in many processes, over many sittings.
+"""Large samples of a slow simulation: block by block, by many workers, over many sittings.
 
 Layout of a sample's folder::
 
@@ -6,20 +6,19 @@ Layout of a sample's folder::
     PROCESS/block-000000.parquet           selected events of one block
     PROCESS/block-000000_metadata.json     its numbers; written last: with it the block is finished
 
-Each block is made by a process of its own, so memory stays flat and a crash costs one block. A block depends
-only on the source's digest, the seed, the process and its number: blocks made elsewhere with the same
-manifest can be copied into the folder. A sample of n events consists of the first blocks that hold as many.
+A crash costs one block, which is made again. A block depends only on the source's digest, the seed, the
+process and its number: blocks made elsewhere with the same manifest can be copied into the folder. A sample
+of n events consists of the first blocks that hold as many.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import numpy as np
 
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, InvalidDataError, StorageError
 from fairuniverse.events import Events, concatenate
+from fairuniverse.executors import Executor, ProcessPool, WorkerLostError
 from fairuniverse.protocols import BlockSource
 from fairuniverse.tables import Table, atomic_path, metadata_path, read_table, write_table
 
@@ -80,14 +80,14 @@ class Sample:
         self,
         n_events: Mapping[str, int],
         *,
-        n_workers: int = 1,
+        executor: Executor | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> dict[str, list[int]]:
         """Make the blocks that are missing until every process has its events.
 
         Args:
             n_events: Selected events of each process.
-            n_workers: Worker processes; no event depends on it.
+            executor: Who makes them, one process of this machine by default; no event depends on it.
             progress: Called with the number of events of each block that is finished, those found first.
 
         Returns:
@@ -96,24 +96,28 @@ class Sample:
         Raises:
             InvalidDataError: A process that the source cannot make.
             ProductionError: A block failed `MAX_ATTEMPTS` times.
+            ExecutorError: All workers were lost.
             FairUniverseError: Whatever repeating would not cure, such as a missing library or a full disk.
         """
+        if executor is None:
+            with ProcessPool(1) as pool:
+                return self.produce(n_events, executor=pool, progress=progress)
         _require_available(n_events, self.source.available)
         self._write_manifest(n_events={k: int(v) for k, v in n_events.items()})
         plan = _Plan(n_events, {p: self._finished(p) for p in n_events})
         if progress is not None:
             progress(plan.n_found)
-        crew = _Crew(self, n_workers)
+        shift = _Shift(self, executor)
         try:
             while not plan.is_complete:
-                for process, number in plan.next_blocks(crew.running, n_workers):
-                    crew.start(process, number)
-                for process, number, n_selected in crew.finished():
+                for process, number in plan.next_blocks(shift.at_work, max(executor.n_workers, 1)):
+                    shift.begin(process, number)
+                for process, number, n_selected in shift.finished():
                     plan.add(process, number, n_selected)
                     if progress is not None:
                         progress(n_selected)
         finally:
-            crew.stop()
+            shift.end()
         return plan.blocks
 
     def table(self, blocks: Mapping[str, Sequence[int]]) -> Table:
@@ -183,6 +187,13 @@ class Sample:
                 raise InvalidConfigError(
                     f"{self.folder} holds blocks of another {key} ({manifest.get(key)}, now {value}): "
                     "choose another output, or go back to the cards and options of its manifest.json"
+                )
+        there = manifest["source"].get("libraries", {})
+        for name, version in self.source.provenance().get("libraries", {}).items():
+            if there.get(name) != version:
+                raise InvalidConfigError(
+                    f"{self.folder} was begun with {name} {there.get(name)}, here is {version}: install the "
+                    "same version, or choose another output"
                 )
         return manifest
 
@@ -254,99 +265,89 @@ class _Plan:
         return number
 
 
-class _Crew:
-    """Worker processes, each with one block."""
+class _Shift:
+    """Blocks that are being made."""
 
-    def __init__(self, sample: Sample, n_workers: int) -> None:
+    def __init__(self, sample: Sample, executor: Executor) -> None:
         self._sample = sample
-        self._n_workers = n_workers
-        self._workers: dict[BaseProcess, tuple[str, int, Connection]] = {}
-        self._attempts: dict[tuple[str, int], int] = {}
+        self._executor = executor
+        self._running: dict[Future[int], tuple[str, int]] = {}
+        self._attempts: Counter[tuple[str, int]] = Counter()
 
     @property
-    def running(self) -> list[tuple[str, int]]:
-        """Process and number of the blocks at work."""
-        return [(process, number) for process, number, _ in self._workers.values()]
+    def at_work(self) -> list[tuple[str, int]]:
+        """Process and number of these blocks."""
+        return list(self._running.values())
 
-    def start(self, process: str, number: int) -> None:
-        """Begin a block."""
-        context = multiprocessing.get_context("spawn")
-        receiver, sender = context.Pipe(duplex=False)
+    def begin(self, process: str, number: int) -> None:
+        """Have a block made."""
         sample = self._sample
-        arguments = (sample.folder, sample.make_source, sample.seed, process, number, sender)
-        worker = context.Process(target=_work, args=arguments, daemon=True)
-        worker.start()
-        sender.close()
-        self._workers[worker] = process, number, receiver
+        arguments = (sample.folder.resolve(), sample.make_source, sample.seed, process, number)
+        self._running[self._executor.submit(make_block, *arguments)] = process, number
 
     def finished(self) -> Iterator[tuple[str, int, int]]:
-        """Wait for workers to end; process, number and events of each block done, the others start anew."""
-        ended = set(wait([w.sentinel for w in self._workers]))
-        for worker in [w for w in self._workers if w.sentinel in ended]:
-            process, number, receiver = self._workers.pop(worker)
-            worker.join()
-            answer = _answer(receiver, worker.exitcode)
-            if isinstance(answer, int):
-                yield process, number, answer
+        """Wait a little; process, number and events of each block done, the others begin anew."""
+        done, _ = wait(self._running, timeout=1.0, return_when=FIRST_COMPLETED)
+        for future in done:
+            process, number = self._running.pop(future)
+            if error := future.exception():
+                self._begin_again(process, number, error)
             else:
-                self._retry(process, number, answer)
+                yield process, number, future.result()
 
-    def stop(self) -> None:
-        """End all workers; unfinished blocks leave nothing behind."""
-        for worker in self._workers:
-            worker.terminate()
-        for worker in self._workers:
-            worker.join()
-        self._workers.clear()
+    def end(self) -> None:
+        """Leave what has not begun."""
+        for future in self._running:
+            future.cancel()
 
-    def _retry(self, process: str, number: int, error: Exception) -> None:
-        """Begin a failed block again, as long as that could help."""
+    def _begin_again(self, process: str, number: int, error: BaseException) -> None:
+        """Have a block made that has failed, as long as that could help."""
         self._sample.note_failure(process, number, str(error))
-        if not isinstance(error, _WorkerError):
+        if not isinstance(error, WorkerLostError | BlockError):
             raise error
-        attempts = self._attempts[process, number] = self._attempts.get((process, number), 0) + 1
+        self._attempts[process, number] += 1
+        attempts = self._attempts[process, number]
         logger.warning("block %d of %s failed, attempt %d: %s", number, process, attempts, error)
         if attempts == MAX_ATTEMPTS:
             raise ProductionError(
                 f"block {number} of {process} failed {attempts} times, the last time: {error}. "
                 "Finished blocks are kept: the same command goes on from here"
-            )
-        self.start(process, number)
+            ) from error
+        self.begin(process, number)
 
 
-class _WorkerError(Exception):
-    """A worker ended without an answer, or with an error that may not come again."""
+class BlockError(Exception):
+    """A block failed in a way that may not come again."""
 
 
-def _answer(receiver: Connection, exit_code: int | None) -> int | Exception:
-    """Number of events, or what went wrong."""
-    with receiver:
-        try:
-            answer: int | Exception = receiver.recv()
-        except EOFError:
-            how = f"by signal {-exit_code}" if exit_code and exit_code < 0 else f"with status {exit_code}"
-            return _WorkerError(f"its process was ended {how} (out of memory?)")
-    return answer
+def make_block(
+    folder: Path, make_source: Callable[[], BlockSource], seed: int, process: str, number: int
+) -> int:
+    """Make one block of a sample, a task for a worker on any machine.
 
+    Args:
+        folder: Where the blocks are.
+        make_source: Makes the source of blocks.
+        seed: Seed of the sample.
+        process: Process to make.
+        number: Number of the block.
 
-def _work(
-    folder: Path,
-    make_source: Callable[[], BlockSource],
-    seed: int,
-    process: str,
-    number: int,
-    sender: Connection,
-) -> None:
-    """Make one block in a process of its own."""
-    answer: int | Exception
+    Returns:
+        Number of selected events.
+
+    Raises:
+        InvalidConfigError: The source, or one of its libraries, is another one here.
+        StorageError: The folder is not there, or cannot be written.
+        BlockError: Anything that may go well another time.
+    """
     try:
-        answer = Sample(folder, make_source, seed).make(process, number)
-    except (InvalidConfigError, InvalidDataError, StorageError, ImportError) as error:
-        answer = error
+        if not (folder / "manifest.json").is_file():
+            raise StorageError(f"no {folder} here: choose an output folder that all machines share")
+        return Sample(folder, make_source, seed).make(process, number)
+    except (InvalidConfigError, InvalidDataError, StorageError, ImportError):
+        raise
     except Exception as error:
-        answer = _WorkerError(f"{type(error).__name__}: {error}")
-    sender.send(answer)
-    sender.close()
+        raise BlockError(f"{type(error).__name__}: {error}") from error
 
 
 def _require_available(n_events: Mapping[str, int], available: Sequence[str]) -> None:

@@ -7,10 +7,10 @@ an order that says nothing about them.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
@@ -153,45 +153,51 @@ class _Session:
         if self._site:
             self._distribute(self._site)
             here = [entry for entry in here if entry.needs_this_process]
-        is_needed = any(entry.needs_training for entry in (*here, *(e for e in self._entries if e.has_model)))
-        training = share_training(self._benchmark, is_needed=is_needed)
-        with closing(training):
-            self._answer(here, training)
-            self._crewing.stop.clear()
-            for entry in self._entries:
-                with _clock(f"asking {entry.name} again"):
-                    entry.ask_again(training)
+        if here:
+            self._work_here(here)
         for entry in self._entries:
             entry.record_end()
+
+    def _work_here(self, entries: Sequence[Entry]) -> None:
+        """Do for some submissions what is left to do."""
+        is_needed = any(entry.needs_training for entry in entries if entry.missing or entry.has_model)
+        with closing(share_training(self._benchmark, is_needed=is_needed)) as training:
+            self._answer([entry for entry in entries if entry.missing], training)
+            self._crewing.stop.clear()
+            for entry in entries:
+                with _clock(f"asking {entry.name} again"):
+                    entry.ask_again(training)
 
     def _distribute(self, site: Site) -> None:
         """Have everything done elsewhere that can be."""
         entries = tuple((e.submission, str(e.store.folder), e.store.run) for e in self._entries)
         job = Job(uuid4().hex, site.benchmark, site.backend, entries)
-        with _clock(f"fitting {_names(self._entries)}"):
-            Distribution(job, self._entries, site.executor).fit(n_threads=self._crewing.n_threads)
-        needs_training = any(entry.needs_training for entry in self._entries if entry.has_model)
-        job = replace(job, session=uuid4().hex, needs_training=needs_training)
-        n_all = len(self._toys) * len(self._entries)
-        with _progress(_names(self._entries), n_all, sum(len(e.missing) for e in self._entries)) as bar:
+        names, n_all = _names(self._entries), len(self._toys) * len(self._entries)
+        _say(f"on {site.executor.description}")
+        with Distribution(job, self._entries, site.executor) as distribution:
+            with _clock(f"fitting {names}"):
+                distribution.fit(n_threads=self._crewing.n_threads)
+            n_todo = sum(len(e.missing) for e in self._entries)
+            with _progress(names, n_all, n_todo) as bar:
 
-            def watch(tally: Tally) -> None:
-                bar.set_postfix_str(tally.summary(), refresh=False)
-                bar.update(tally.n_new())
+                def watch(tally: Tally) -> None:
+                    bar.set_postfix_str(tally.summary(), refresh=False)
+                    bar.update(tally.n_new())
 
-            Distribution(job, self._entries, site.executor).answer(watch)
+                distribution.answer(watch)
+            with _clock(f"asking {names} again"):
+                distribution.ask_again()
 
     def _answer(self, entries: Sequence[Entry], training: SharedTraining) -> None:
         """Let submissions answer the toys that they have not."""
         with ExitStack() as stack:
             teams: list[Team] = []
             for entry in entries:
-                if entry.missing:
-                    with _clock(f"fitting {entry.name}"):
-                        team = entry.fit(training)
-                    if team is not None:
-                        stack.callback(team.close)
-                        teams.append(team)
+                with _clock(f"fitting {entry.name}"):
+                    team = entry.fit(training)
+                if team is not None:
+                    stack.callback(team.close)
+                    teams.append(team)
             if teams:
                 self._show(teams)
 
@@ -218,6 +224,12 @@ def _progress(names: str, n_answers: int, n_todo: int) -> tqdm[NoReturn]:
 
     unit = " answers"
     return tqdm(total=n_answers, initial=n_answers - n_todo, desc=names, unit=unit, delay=2, disable=None)
+
+
+def _say(line: str) -> None:
+    """A line on standard error, where that is a terminal."""
+    if sys.stderr.isatty():
+        print(line, file=sys.stderr)
 
 
 @contextmanager

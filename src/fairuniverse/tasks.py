@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from fairuniverse.errors import InvalidDataError, StorageError, SubmissionError
 from fairuniverse.isolation.answers import Answer
@@ -25,10 +26,15 @@ from fairuniverse.isolation.process import SharedTraining, feature_columns
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.presentation import BLOCK_TOYS, Presentation, block_of
 from fairuniverse.provenance import versions
+from fairuniverse.repeatability import Recorded, Repeatability
 from fairuniverse.station import Benchmark, Crewing, Fit, Station, share_training
 from fairuniverse.store import RunFolder
 from fairuniverse.submission import Submission, load_submission
 from fairuniverse.team import Lane, Outcome, Team
+
+if TYPE_CHECKING:
+    from fairuniverse.events import Events
+    from fairuniverse.pseudo_experiments import Truth
 
 
 @dataclass(frozen=True)
@@ -117,18 +123,31 @@ def fit(job: Job, number: int, n_threads: int) -> Fit:
         return outcome
 
 
+def ask_again(job: Job, number: int, recorded: Sequence[Recorded]) -> Repeatability:
+    """Ask one submission of a job some toys again, in a process that has seen no other.
+
+    Args:
+        job: The job.
+        number: Number of the submission in the job.
+        recorded: The toys, with the answers that they have.
+    """
+    return _host(job).ask_again(number, recorded)
+
+
 class _Host:
     """What a process holds for a job: the benchmark, the submissions' workers, room for one toy."""
 
     def __init__(self, job: Job, n_threads: int = 1) -> None:
-        _require_same(job.versions)
+        _require_same_versions(job.versions)
         self._benchmark = job.benchmark()
         self._crewing = Crewing(job.backend(), 1, n_threads, threading.Event())
         self._needs_training = job.needs_training
         self._stack = ExitStack()
         who = Report().host
+        for submission, _, _ in job.submissions:
+            _require_same_files(submission)
         self.stations = [
-            Station(self._benchmark, _the_same(submission), RunFolder(folder, run), self._crewing, who=who)
+            Station(self._benchmark, submission, RunFolder(folder, run), self._crewing, who=who)
             for submission, folder, run in job.submissions
         ]
         for station in self.stations:
@@ -161,6 +180,13 @@ class _Host:
             if team.is_lost:
                 report.lost.setdefault(number, block.number)
 
+    def ask_again(self, number: int, recorded: Sequence[Recorded]) -> Repeatability:
+        """Compare answers with those of a fresh process."""
+        return self.stations[number].ask_again(self.training, recorded, self._draw)
+
+    def _draw(self, truth: Truth) -> Events:
+        return self._benchmark.pseudo_experiments.draw(truth).events
+
     def _team(self, number: int, places: Sequence[int], block: int) -> Team:
         """Who answers one block, which becomes one part."""
         station, earlier = self.stations[number], []
@@ -172,7 +198,7 @@ class _Host:
         """Show one toy to these submissions, one after the other."""
         truth, n_events = self._toys[place], 0
         if not all(team.is_lost for _, team in asked):
-            events = self._benchmark.pseudo_experiments.draw(truth).events
+            events = self._draw(truth)
             self._table.write(feature_columns(events))
             n_events = len(events)
         for number, team in asked:
@@ -210,7 +236,7 @@ def release(session: str | None = None) -> None:
         _kept.pop(key).close()
 
 
-def _require_same(versions_there: Mapping[str, str]) -> None:
+def _require_same_versions(versions_there: Mapping[str, str]) -> None:
     """The versions here must be those of where the run was started."""
     for name, version in versions().items():
         if versions_there.get(name) != version:
@@ -220,8 +246,8 @@ def _require_same(versions_there: Mapping[str, str]) -> None:
             )
 
 
-def _the_same(submission: Submission) -> Submission:
-    """The submission as this machine has it."""
+def _require_same_files(submission: Submission) -> None:
+    """The submission must be on this machine what it is where the run was started."""
     try:
         digest = load_submission(submission.path).digest
     except (InvalidDataError, SubmissionError):
@@ -231,4 +257,3 @@ def _the_same(submission: Submission) -> Submission:
             f"{submission.path} is not the same here as where the run was started: put it on a file system "
             "that all machines share, and leave it unchanged during the run"
         )
-    return submission

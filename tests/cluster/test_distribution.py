@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from fairuniverse import distribution
-from fairuniverse.executors import DaskCluster, ProcessPool
+from fairuniverse.executors import ProcessPool
+from fairuniverse.executors.dask import DaskCluster
 from sample_runs import NAMES, TESTS, assert_same, run, wait_for_part
 
 

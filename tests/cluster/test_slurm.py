@@ -10,7 +10,7 @@ import yaml
 
 import loopback_slurm as slurm
 from fairuniverse import distribution
-from fairuniverse.executors import DaskCluster
+from fairuniverse.executors.dask import DaskCluster
 from sample_runs import TESTS, assert_same, run, wait_for_part
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())

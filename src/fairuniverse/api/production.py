@@ -51,6 +51,9 @@ def produce(
     *,
     seed: int = 0,
     n_workers: int = 1,
+    executor: str | None = None,
+    scheduler: str | None = None,
+    cluster: Path | None = None,
 ) -> Produced:
     """Make the blocks of a sample that are missing, and merge them.
 
@@ -62,11 +65,16 @@ def produce(
             only a folder of blocks.
         seed: Seed of the sample.
         n_workers: Worker processes; no event depends on it.
+        executor: ``processes`` of this machine (the default), or ``dask`` (the default with one of the next).
+        scheduler: Address of a Dask scheduler.
+        cluster: File that describes a cluster to start; see `fairuniverse.executors.dask.DaskCluster`.
 
     Raises:
         InvalidConfigError: The folder holds blocks made otherwise, or a card is wrong.
         ProductionError: A block failed again and again.
+        ExecutorError: The cluster cannot be reached, or was lost; what is finished is kept.
     """
+    from fairuniverse.executors import WhereToWork
     from fairuniverse.tables import require_writable_table, write_table
 
     is_table = output.suffix in (".parquet", ".root")
@@ -75,8 +83,11 @@ def produce(
     folder = output.with_name(output.name + ".blocks") if is_table else output
     sample = Sample(folder, partial(make_block_source, simulator, dict(options)), seed)
     numbers = dict.fromkeys(sample.source.available, n_events) if isinstance(n_events, int) else n_events
-    with progress_bar(sum(numbers.values()), "simulating", " events") as advance:
-        blocks = sample.produce(numbers, n_workers=n_workers, progress=advance)
+    with (
+        WhereToWork(executor, n_workers, scheduler, cluster).open() as opened,
+        progress_bar(sum(numbers.values()), "simulating", " events") as advance,
+    ):
+        blocks = sample.produce(numbers, executor=opened, progress=advance)
     statistics = sample.statistics(blocks)
     if is_table:
         signals = [p.name for p in sample.source.processes if p.is_signal]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -14,12 +14,8 @@ from fairuniverse.errors import InvalidDataError
 from fairuniverse.registry import find_config, find_submission, is_reference
 
 if TYPE_CHECKING:
-    from fairuniverse.executors import Executor
     from fairuniverse.isolation.backends import Backend
     from fairuniverse.results import Results
-
-EXECUTORS = ("threads", "processes", "dask")
-"""Where toys can be answered."""
 
 
 def init_submission(folder: Path) -> list[Path]:
@@ -54,7 +50,7 @@ def run(
     isolation: str = "auto",
     overwrite: bool = False,
     is_official: bool = False,
-    executor: str = "threads",
+    executor: str | None = None,
     scheduler: str | None = None,
     cluster: Path | None = None,
 ) -> dict[str, Results]:
@@ -70,10 +66,11 @@ def run(
             bubblewrap, and for none where that does not work and only our own baselines are run.
         overwrite: Whether to throw away earlier runs of these submissions.
         is_official: Whether to measure by the protocol of the public challenge.
-        executor: Where toys are answered: ``threads``, in worker processes that this process looks after;
-            ``processes``, each of which draws its own toys; or ``dask``, the workers of a Dask cluster.
+        executor: Who looks after the submissions' processes: this process with ``threads``, which draws each
+            toy once (the default); ``processes``, each of which draws its own toys; or the workers of a
+            ``dask`` cluster (the default with one of the next two).
         scheduler: Address of a Dask scheduler.
-        cluster: File that describes a cluster to start; see `fairuniverse.executors.DaskCluster`.
+        cluster: File that describes a cluster to start; see `fairuniverse.executors.dask.DaskCluster`.
 
     Returns:
         Results of each submission by its name.
@@ -85,6 +82,7 @@ def run(
         ExecutorError: The cluster cannot be reached, or was lost; what is finished is kept.
     """
     from fairuniverse.distribution import Site
+    from fairuniverse.executors import WhereToWork
     from fairuniverse.isolation.backends import get_backend
     from fairuniverse.runner import run_submissions
     from fairuniverse.submission import load_submission
@@ -101,7 +99,8 @@ def run(
     backend = choose_backend(isolation, paths, hidden=hidden)
     name = backend.name if isolation == "auto" else isolation
     there = partial(Benchmark, benchmark.config, folder=benchmark.folder.resolve(), n_threads=1)
-    with open_executor(executor, n_workers=n_workers, scheduler=scheduler, cluster=cluster) as opened:
+    choice = WhereToWork(executor, n_workers, scheduler, cluster)
+    with nullcontext() if choice.name in (None, "threads") else choice.open() as opened:
         results = run_submissions(
             benchmark,
             [(submission, output / submission.name) for submission in loaded],
@@ -112,25 +111,6 @@ def run(
             site=Site(opened, there, partial(get_backend, name, hidden=hidden)) if opened else None,
         )
     return dict(zip(names, results, strict=True))
-
-
-def open_executor(
-    executor: str, *, n_workers: int, scheduler: str | None = None, cluster: Path | None = None
-) -> AbstractContextManager[Executor | None]:
-    """Executor by name; None for the threads of this process.
-
-    Raises:
-        InvalidDataError: There is no executor of that name, or it has no use for an address or file.
-    """
-    from fairuniverse.executors import DaskCluster, ProcessPool
-
-    if executor == "dask":
-        return DaskCluster(scheduler, cluster=cluster, n_workers=n_workers)
-    if scheduler or cluster:
-        raise InvalidDataError(f"executor {executor!r} has no scheduler or cluster: choose dask")
-    if executor not in EXECUTORS:
-        raise InvalidDataError(f"no executor {executor!r}; there are: {', '.join(EXECUTORS)}")
-    return ProcessPool(n_workers) if executor == "processes" else nullcontext()
 
 
 def choose_backend(isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path]) -> Backend:

@@ -7,7 +7,6 @@ re-parented to the guard, so it is found.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -25,6 +24,7 @@ from typing import NoReturn
 import psutil
 
 from fairuniverse.isolation.cgroup import join, remove
+from fairuniverse.lifetimes import SUBREAPER, end_with_parent, prctl
 
 FOLDER_PREFIX = "fairuniverse-worker-"
 """Private folders of workers begin so; the guard removes no other."""
@@ -33,8 +33,6 @@ FIRST_FD = 3
 """Where descriptors begin that are renumbered."""
 
 _FDS = Path("/proc/self/fd")
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _OOM_FIRST = "1000"
 _FAREWELL_S = 5.0
 
@@ -78,14 +76,14 @@ def fork_under_guard(task: Task) -> None:
     """Fork. The child returns, in its control group; the parent stays as its guard and never returns."""
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    end_with_parent(signal.SIGTERM)
+    prctl(SUBREAPER, 1)
     guard = os.getpid()
     child = os.fork()
     if child:
         _guard(child, task)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     if os.getppid() != guard:
         os._exit(1)
     join([Path(group) for group in task.groups])
@@ -163,11 +161,6 @@ def kill_below(pid: int, *, reap: bool = False) -> None:
             os.wait()
         except ChildProcessError:
             return
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""Where tasks are done: processes of this machine, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairuniverse.errors import InvalidDataError
+
+from .processes import ProcessPool
+from .protocol import Executor, WorkerLostError
+
+__all__ = ["EXECUTORS", "Executor", "ProcessPool", "WhereToWork", "WorkerLostError"]
+
+EXECUTORS = ("processes", "dask")
+"""Names of executors."""
+
+
+@dataclass(frozen=True)
+class WhereToWork:
+    """Choice of an executor.
+
+    Attributes:
+        executor: ``processes`` of this machine, or ``dask``; by default dask if there is an address or file.
+        n_workers: Processes, or workers of a cluster that is started.
+        scheduler: Address of a running Dask scheduler.
+        cluster: File that describes a cluster to start; see `fairuniverse.executors.dask.DaskCluster`.
+    """
+
+    executor: str | None = None
+    n_workers: int = 1
+    scheduler: str | None = None
+    cluster: Path | None = None
+
+    @property
+    def name(self) -> str | None:
+        """Name of the executor; None if there was no choice."""
+        return self.executor or ("dask" if self.scheduler or self.cluster else None)
+
+    def open(self) -> Executor:
+        """The executor, processes if there was no choice.
+
+        Raises:
+            InvalidDataError: There is no executor of that name, or it has no use for an address or file.
+            ExecutorError: The cluster cannot be reached.
+        """
+        if self.name == "dask":
+            from .dask import DaskCluster
+
+            return DaskCluster(self.scheduler, cluster=self.cluster, n_workers=self.n_workers)
+        if self.name not in (None, *EXECUTORS):
+            raise InvalidDataError(f"no executor {self.name!r}; there are: {', '.join(EXECUTORS)}")
+        if self.scheduler or self.cluster:
+            raise InvalidDataError(f"executor {self.name!r} has no scheduler or cluster: choose dask")
+        return ProcessPool(self.n_workers)

@@ -1,0 +1,212 @@
+"""Workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from fairuniverse.errors import ExecutorError, InvalidConfigError, MissingDependencyError
+
+from .protocol import WorkerLostError
+
+if TYPE_CHECKING:
+    import distributed
+
+T = TypeVar("T")
+
+_LOOK_S = 2.0
+"""How often a scheduler is asked for its workers, seconds: the answer grows with their number."""
+
+
+class DaskCluster:
+    """Workers of a Dask cluster, running already or started for this run.
+
+    Args:
+        scheduler: Address of a scheduler, such as ``tcp://host:8786``.
+        cluster: YAML file that describes a cluster for dask-jobqueue: one key, the name of its class, such as
+            ``SLURMCluster``, with its keyword arguments.
+        n_workers: Workers to ask a new cluster for.
+        timeout_s: How long to wait for a running scheduler and its first worker, seconds; a new cluster's
+            jobs may wait in their queue for as long as it takes.
+        patience_s: How long a running scheduler may be without a worker later, seconds.
+
+    Raises:
+        MissingDependencyError: Dask is not installed.
+        ExecutorError: There is no scheduler.
+        InvalidConfigError: The file does not describe a cluster.
+    """
+
+    def __init__(
+        self,
+        scheduler: str | None = None,
+        *,
+        cluster: Path | None = None,
+        n_workers: int = 1,
+        timeout_s: float = 30.0,
+        patience_s: float = 300.0,
+    ) -> None:
+        self._dask = _distributed()
+        self._cluster = _start(cluster, n_workers) if cluster else None
+        self._address = scheduler
+        self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._seen: set[str] = set()
+        self._present: set[str] = set()
+        self._n_threads = 0
+        try:
+            self._client = self._connect()
+            # Jobs of a cluster may wait in its queue for hours.
+            self._client.wait_for_workers(1, timeout=None if cluster else timeout_s)
+            self._look()
+        except BaseException as error:
+            self._close()
+            if isinstance(error, OSError | TimeoutError):
+                raise ExecutorError(self._unreachable()) from error
+            raise
+        self._executor: Any = self._client.get_executor(pure=False)  # type: ignore[no-untyped-call]
+        link = self._client.dashboard_link
+        where = self._client.scheduler_info()["address"]
+        self.description = f"Dask at {where}" + (f", dashboard {link}" if link else "")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    @property
+    def n_workers(self) -> int:
+        """Threads of all workers that are there now: a task takes one.
+
+        Raises:
+            ExecutorError: The scheduler is gone, or has been without a worker for too long.
+        """
+        if self._client.status in ("closing", "closed"):
+            raise self._gone()
+        now = time.monotonic()
+        if now - self._looked_at > _LOOK_S:
+            self._look()
+        if not self._present and not self._cluster and now - self._staffed_at > self._patience_s:
+            raise ExecutorError(
+                f"the scheduler at {self._address} has had no worker for {self._patience_s:g} s: has an "
+                "allocation ended? Start workers and give the same command again; what is finished is kept"
+            )
+        return self._n_threads
+
+    @property
+    def n_lost(self) -> int:
+        """Workers that were there and are not any more."""
+        return len(self._seen - self._present)
+
+    def submit(self, function: Callable[..., T], /, *arguments: Any) -> Future[T]:
+        """See `Executor.submit`."""
+        ours: Future[T] = Future()
+        theirs: Future[T] = self._executor.submit(function, *arguments)
+        ours.add_done_callback(lambda done: done.cancelled() and theirs.cancel())
+        theirs.add_done_callback(partial(self._hand_over, ours))
+        return ours
+
+    def everywhere(self, function: Callable[..., object], /, *arguments: Any) -> None:
+        """See `Executor.everywhere`."""
+        if self._client.status == "running":
+            with suppress(OSError, TimeoutError, RuntimeError):  # workers that are gone hold nothing any more
+                self._client.run(function, *arguments, on_error="ignore")
+
+    def _hand_over(self, ours: Future[T], theirs: Future[T]) -> None:
+        """What became of a task of theirs, in our terms."""
+        if not ours.set_running_or_notify_cancel():
+            return
+        if theirs.cancelled():  # not by us: so end all tasks when their scheduler does
+            ours.set_exception(self._gone())
+        elif error := theirs.exception():
+            ours.set_exception(self._translated(error))
+        else:
+            ours.set_result(theirs.result())
+
+    def _translated(self, error: BaseException) -> BaseException:
+        if isinstance(error, self._dask.KilledWorker):
+            return WorkerLostError(f"worker {error.last_worker.address} was lost")
+        if isinstance(error, self._dask.CancelledError | self._dask.comm.CommClosedError):
+            return self._gone()
+        return error
+
+    def _look(self) -> None:
+        """Ask the scheduler for its workers."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._looked_at = time.monotonic()
+        self._present = set(workers)
+        self._seen |= self._present
+        self._n_threads = sum(worker["nthreads"] for worker in workers.values())
+        if workers:
+            self._staffed_at = self._looked_at
+
+    def _connect(self) -> distributed.Client:
+        where = self._cluster if self._cluster is not None else self._address
+        if where is None:
+            raise ExecutorError("the executor dask needs --scheduler ADDRESS or --cluster FILE")
+        client: distributed.Client = self._dask.Client(where, timeout=self._timeout_s, set_as_default=False)
+        return client
+
+    def _gone(self) -> ExecutorError:
+        return ExecutorError(
+            f"the scheduler at {self._address or 'the new cluster'} is gone: start one and give the same "
+            "command again; what is finished is kept"
+        )
+
+    def _unreachable(self) -> str:
+        return (
+            f"no Dask scheduler with a worker at {self._address} within {self._timeout_s:g} s: start them "
+            "(dask scheduler, dask worker ADDRESS), or mend the address"
+        )
+
+    def _close(self) -> None:
+        for part in (getattr(self, "_client", None), self._cluster):
+            if part is not None:
+                part.close()
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise MissingDependencyError(
+            "running on Dask needs more packages: pip install 'fairuniverse[cluster]'"
+        ) from error
+    return distributed
+
+
+def _start(file: Path, n_workers: int) -> Any:
+    """A cluster of dask-jobqueue, as a file describes it."""
+    import yaml
+
+    try:
+        described = yaml.safe_load(file.read_text(encoding="utf-8"))
+        ((name, options),) = described.items()
+    except (OSError, yaml.YAMLError, AttributeError, ValueError) as error:
+        raise InvalidConfigError(
+            f"{file} does not describe a cluster ({error}): give one key, such as SLURMCluster, "
+            "with the keyword arguments of that class of dask-jobqueue"
+        ) from error
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise MissingDependencyError(
+            "starting a cluster needs more packages: pip install 'fairuniverse[cluster]'"
+        ) from error
+    classes = [n for n in dir(dask_jobqueue) if n.endswith("Cluster")]
+    if name not in classes:
+        raise InvalidConfigError(f"{file}: no cluster {name!r}; dask-jobqueue has {', '.join(classes)}")
+    try:
+        cluster = getattr(dask_jobqueue, name)(**options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidConfigError(f"{file}: {name} cannot be made so: {error}") from error
+    cluster.adapt(minimum=n_workers, maximum=n_workers)  # unlike scale, this replaces workers that are lost
+    return cluster
