@@ -1,0 +1,187 @@
+"""Whatever ends in the middle of a run, what was finished stays, and the same command goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+import psutil
+import pytest
+
+from fairuniverse.errors import ExecutorError, InvalidDataError, StorageError
+from fairuniverse.executors import ProcessPool
+from fairuniverse.isolation.backends import NoIsolation
+from fairuniverse.submission import load_submission
+from fairuniverse.tasks import Block, Job, answer
+from loopback_dask import dask
+from sample_runs import TESTS, assert_same, make_benchmark, run, wait_for_part
+
+NAMES = ["slow", "always_dies"]
+N_TOYS = 30
+
+CLIENT = f"""
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from fairuniverse.executors import ProcessPool
+from fairuniverse.executors.dask import DaskCluster
+from sample_runs import run
+with DaskCluster(sys.argv[3]) if sys.argv[3] else ProcessPool(2) as executor:
+    run(Path(sys.argv[2]), sys.argv[4:], executor, n_toys={N_TOYS})
+"""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Results without a disturbance."""
+    return run(tmp_path_factory.mktemp("undisturbed"), NAMES, n_toys=N_TOYS)
+
+
+@pytest.fixture(scope="module")
+def dask_folder(tmp_path_factory):
+    """Folder for a Dask cluster, where Dask is installed."""
+    pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    return tmp_path_factory.mktemp("dask")
+
+
+def rows_of(folder):
+    """All rows of the parts of a run."""
+    return pd.concat([pd.read_parquet(p) for p in folder.glob("parts/*.parquet")])
+
+
+def kill_client(folder, names, scheduler=""):
+    """Start a run in a process of its own and kill it once a block is done; gives back what lived below."""
+    command = [sys.executable, "-c", CLIENT, TESTS, folder, scheduler, *names]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as client:
+        wait_for_part(folder)
+        os.kill(client.pid, signal.SIGSTOP)  # or it may have ended before it is killed
+        below = psutil.Process(client.pid).children(recursive=True)
+        os.kill(client.pid, signal.SIGKILL)
+    assert client.returncode == -signal.SIGKILL
+    return below
+
+
+def assert_goes_on(folder, undisturbed, executor=None, names=("slow",)):
+    """The same command finishes the run, with the same answers, and no toy twice."""
+    n_before = len(rows_of(folder / "slow"))
+    assert 0 < n_before < 2 * N_TOYS
+    with executor or ProcessPool(2) as opened:
+        found = run(folder, names, opened, n_toys=N_TOYS)
+    assert_same(found, {name: undisturbed[name] for name in names})
+    assert len(rows_of(folder / "slow")) == 2 * N_TOYS
+
+
+def test_a_killed_client_of_a_pool(tmp_path, undisturbed):
+    """Its processes end with it, the methods' processes too; a method that keeps dying is not tried again."""
+    below = kill_client(tmp_path, NAMES)
+    assert below
+    assert not psutil.wait_procs(below, timeout=20)[1]
+    assert_goes_on(tmp_path, undisturbed, names=NAMES)
+
+
+def test_a_killed_client_of_a_cluster(tmp_path, undisturbed, dask_folder):
+    """The workers go on for the next client, though one may still be writing for the first."""
+    from fairuniverse.executors.dask import DaskCluster
+
+    with dask(dask_folder) as cluster:
+        kill_client(tmp_path, ["slow"], cluster.address)
+        assert_goes_on(tmp_path, undisturbed, DaskCluster(cluster.address))
+
+
+def test_a_killed_scheduler(tmp_path, undisturbed, dask_folder):
+    """The run ends at once and says what to do; without a cluster it goes on as well as with one."""
+    from fairuniverse.executors.dask import DaskCluster
+
+    with dask(dask_folder) as cluster, DaskCluster(cluster.address) as executor:
+
+        def kill():
+            wait_for_part(tmp_path)
+            cluster.scheduler.kill()
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        start = time.monotonic()
+        with pytest.raises(ExecutorError, match=f"the scheduler at {cluster.address} is gone: start one"):
+            run(tmp_path, ["slow"], executor, n_toys=N_TOYS)
+        assert time.monotonic() - start < 60
+        killer.join()
+        assert psutil.wait_procs([psutil.Process(w.pid) for w in cluster.workers], timeout=60)[1] == []
+    assert_goes_on(tmp_path, undisturbed)
+
+
+def test_workers_that_never_come_back(tmp_path, undisturbed, dask_folder):
+    """As when an allocation ends: after some patience the run ends and says so."""
+    from fairuniverse.executors.dask import DaskCluster
+
+    with dask(dask_folder) as cluster, DaskCluster(cluster.address, patience_s=1) as executor:
+
+        def kill():
+            wait_for_part(tmp_path)
+            for worker in cluster.workers:
+                for process in [*psutil.Process(worker.pid).children(recursive=True), worker]:
+                    process.kill()
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        with pytest.raises(ExecutorError, match="has had no worker for 1 s: has an allocation ended"):
+            run(tmp_path, ["slow"], executor, n_toys=N_TOYS)
+        killer.join()
+    assert_goes_on(tmp_path, undisturbed)
+
+
+def test_a_fit_whose_worker_is_lost_is_done_again(tmp_path):
+    """By a new process; the manifest tells."""
+    names, folder = ["slow_fit"], tmp_path / "killed"
+    whole = run(tmp_path / "whole", names, n_toys=4)
+
+    def kill():
+        while not any("fitting" in log.read_text() for log in folder.glob("*/worker*.log")):
+            time.sleep(0.01)
+        below = psutil.Process().children()
+        os.kill(next(p.pid for p in below if "spawn_main" in " ".join(p.cmdline())), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    with ProcessPool(1) as pool:
+        killer.start()
+        found = run(folder, names, pool, n_toys=4)
+    killer.join()
+    assert_same(found, whole)
+    (session,) = found["slow_fit"].manifest["sessions"]
+    assert session["n_workers_lost"] == 1
+    assert any(retry.startswith("fit of slow_fit: a worker process ended") for retry in session["retries"])
+
+
+def test_no_scheduler(dask_folder):
+    """The address, and how to start one."""
+    from fairuniverse.executors.dask import DaskCluster
+
+    with pytest.raises(ExecutorError, match=r"no Dask scheduler with a worker at tcp://127.0.0.1:1 .*start"):
+        DaskCluster("tcp://127.0.0.1:1", timeout_s=1)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job whose run has been begun."""
+    run(tmp_path, ["counting"], n_toys=4)
+    submission = load_submission(TESTS / "submissions" / "counting")
+    return Job("a", partial(make_benchmark, n_toys=4), NoIsolation, ((submission, str(tmp_path), ""),))
+
+
+def test_other_versions_elsewhere(job):
+    """A worker with another version of a library refuses, and names both."""
+    there = {**job.versions, "numpy": "1.0"}
+    with pytest.raises(
+        InvalidDataError, match=r"this machine has numpy .*started with 1\.0.*install the same"
+    ):
+        answer(replace(job, versions=there), [Block(0, {0: [0]})])
+
+
+def test_a_run_folder_that_is_another_one_elsewhere(job):
+    """A worker that does not share the file system refuses."""
+    with pytest.raises(StorageError, match=r"is not the run folder here .*all machines share"):
+        answer(job, [Block(0, {0: [0]})])
