@@ -25,8 +25,8 @@ def test_a_stopped_run_tells_what_is_missing(half):
     """Nobody holds the folder, so nothing goes on."""
     (status,) = run_status([half.parent])
     assert (status.name, status.state) == ("mine", "stopped")
-    assert status.n_answered == status.n_toys // 2
-    assert status.core_hours > 0
+    assert status.account.n_answered == status.n_toys // 2
+    assert status.account.core_hours > 0
 
 
 def test_a_running_run_tells_when_it_will_end(half):
@@ -47,9 +47,9 @@ def test_a_running_run_tells_when_it_will_end(half):
         os.utime(second, (2e9 + 100, 2e9 + 100))
         (status,) = run_status([half])
         line = CliRunner().invoke(main, ["status", str(half)]).output
-    assert status.n_answered == before.n_answered + 4
+    assert status.account.n_answered == before.account.n_answered + 4
     assert status.toys_per_s == pytest.approx(0.04)
-    assert status.remaining_s == pytest.approx((status.n_toys - status.n_answered) / 0.04)
+    assert status.remaining_s == pytest.approx((status.n_toys - status.account.n_answered) / 0.04)
     assert "0.04 a second" in line
     assert "left" in line
 
@@ -59,7 +59,7 @@ def test_a_finished_run_is_finished(tmp_path):
     write_run(tmp_path / "mine", make_results(("mine",)), "mine")
     (status,) = run_status([tmp_path / "mine"])
     assert status.state == "finished"
-    assert status.n_answered == status.n_toys
+    assert status.account.n_answered == status.n_toys
     assert "finished" in CliRunner().invoke(main, ["status", str(tmp_path)]).output
 
 

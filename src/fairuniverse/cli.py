@@ -16,9 +16,20 @@ from fairuniverse.executors import EXECUTORS
 
 if TYPE_CHECKING:
     from fairuniverse.api import RunStatus
+    from fairuniverse.store import Where
 
 EXISTING = click.Path(exists=True, path_type=Path)
 NEW = click.Path(path_type=Path)
+
+
+class _PathOrUrl(click.Path):
+    """A path, or the URL of runs, which stays as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+RUN = _PathOrUrl(exists=True, path_type=Path)
 
 config_argument = click.argument("config")
 output_option = click.option("--output", "-o", type=NEW, required=True, help="Where to write.")
@@ -277,7 +288,14 @@ def check(submission: str, config: str, isolation: str, official: bool, as_json:
 @click.option("--overwrite", is_flag=True, help="Throw away earlier runs of these submissions.")
 @official_option
 @threads_option
-@output_option
+@click.option(
+    "--output",
+    "-o",
+    type=_PathOrUrl(path_type=Path),
+    required=True,
+    metavar="PATH|URL",
+    help="Folder for the runs, also in an object store, such as s3://bucket/runs.",
+)
 def run(
     config: str,
     submissions: Sequence[str],
@@ -289,7 +307,7 @@ def run(
     overwrite: bool,
     official: bool,
     threads: int | None,
-    output: Path,
+    output: Where,
 ) -> None:
     """Train submissions and let them measure every pseudo-experiment.
 
@@ -323,7 +341,7 @@ def run(
         for status, rows in failed.groupby("status"):
             click.echo(f"  {len(rows)} x {status}, such as: {rows['message'].iloc[0]}")
         if len(failed):
-            click.echo(f"  what it printed, with tracebacks: {output / name}/worker*.log")
+            click.echo(f"  what it printed, with tracebacks: {output}/{name}/worker*.log")
         if official:
             board = api.official_scores(results)
             click.echo("  " + "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in board.items()))
@@ -332,10 +350,10 @@ def run(
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=EXISTING, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=RUN, metavar="RUN...")
 @json_option
-def status(runs: Sequence[Path], as_json: bool) -> None:
-    """Tell how far runs are, from any terminal or machine that sees their folders."""
+def status(runs: Sequence[Where], as_json: bool) -> None:
+    """Tell how far runs are, from any terminal or machine that sees their folders or URLs."""
     from fairuniverse import api
 
     found = api.run_status(runs)
@@ -350,24 +368,46 @@ def status(runs: Sequence[Path], as_json: bool) -> None:
 def _progress_line(status: RunStatus) -> str:
     from fairuniverse.reporting.standings import duration
 
-    parts = [f"{status.state:8}  {status.n_answered:,} of {status.n_toys:,} toys"]
+    done = status.account
+    parts = [f"{status.state:8}  {done.n_answered:,} of {status.n_toys:,} toys"]
     if status.toys_per_s and status.remaining_s is not None and status.state == "running":
         parts.append(f"{status.toys_per_s:.3g} a second, {duration(status.remaining_s)} left")
-    parts.append(f"{status.core_hours:.2g} core-hours")
-    parts += [f"{n:,} x {name}" for name, n in status.failures.items()]
-    if status.n_workers_lost:
-        parts.append(f"{status.n_workers_lost} workers lost")
+    parts.append(f"{done.core_hours:.2g} core-hours")
+    if done.wall_s_per_toy is not None:
+        parts.append(f"{done.wall_s_per_toy:.2g} s a toy")
+    parts += [f"{n:,} x {name}" for name, n in done.failures.items()]
+    if done.n_workers_lost:
+        parts.append(f"{done.n_workers_lost} workers lost")
+    if done.retries:
+        parts.append(f"{len(done.retries)} times something done again")
     return "  ".join(parts)
 
 
 @main.command()
-@click.argument("runs", nargs=-1, type=EXISTING, metavar="[RUN...]")
+@click.argument("runs", nargs=-1, required=True, type=RUN, metavar="RUN...")
+def compact(runs: Sequence[Where]) -> None:
+    """Merge the many small files of runs, finished or not, into one each.
+
+    Results stay the same, bit for bit, and a run goes on afterwards. One that is being worked on is refused.
+    """
+    from fairuniverse import api
+
+    for merged in api.compact_runs(runs):
+        click.echo(f"{merged.folder}: {merged.n_toys:,} toys, {merged.n_before} files -> {merged.n_after}")
+
+
+@main.command()
+@click.argument("runs", nargs=-1, type=RUN, metavar="[RUN...]")
 @click.option("--predictions", type=EXISTING, help="Folder of predictions, in our or the official layout.")
 @click.option("--reference", type=EXISTING, help="Folder of the truth for --predictions.")
 @click.option("--output", "-o", type=NEW, default=None, help="Folder for scores.json and a page.")
 @json_option
 def score(
-    runs: Sequence[Path], predictions: Path | None, reference: Path | None, output: Path | None, as_json: bool
+    runs: Sequence[Where],
+    predictions: Path | None,
+    reference: Path | None,
+    output: Path | None,
+    as_json: bool,
 ) -> None:
     """Score finished runs, or a folder of predictions against a folder of truths.
 
@@ -397,10 +437,10 @@ def score(
 
 
 @main.command()
-@click.argument("runs", nargs=-1, type=EXISTING, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, type=RUN, required=True, metavar="RUN...")
 @click.option("--output", "-o", type=NEW, help="Write the table to a .md, .csv or .json file.")
 @click.option("--update", type=EXISTING, help="Put it into a Markdown file, between its two marker lines.")
-def table(runs: Sequence[Path], output: Path | None, update: Path | None) -> None:
+def table(runs: Sequence[Where], output: Path | None, update: Path | None) -> None:
     """Gather finished runs into one table for each set of toys.
 
     RUN is a run folder, or a folder with run folders anywhere below it, of any benchmarks.
@@ -413,9 +453,9 @@ def table(runs: Sequence[Path], output: Path | None, update: Path | None) -> Non
 
 
 @main.command()
-@click.argument("run_folder", metavar="RUN", type=EXISTING)
+@click.argument("run_folder", metavar="RUN", type=RUN)
 @output_option
-def export(run_folder: Path, output: Path) -> None:
+def export(run_folder: Where, output: Path) -> None:
     """Write a run in the layout of the public challenge: OUTPUT/predictions and, apart, OUTPUT/reference."""
     from fairuniverse import api
 
@@ -424,11 +464,11 @@ def export(run_folder: Path, output: Path) -> None:
 
 
 @main.command()
-@click.argument("runs", nargs=-1, type=EXISTING, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, type=RUN, required=True, metavar="RUN...")
 @click.option("--output", "-o", type=NEW, default=Path("report.html"), show_default=True, help="The page.")
 @click.option("--picture", type=NEW, help="Also write the intervals as one picture, .png or .svg.")
 @threads_option
-def report(runs: Sequence[Path], output: Path, picture: Path | None, threads: int | None) -> None:
+def report(runs: Sequence[Where], output: Path, picture: Path | None, threads: int | None) -> None:
     """Compare runs in one self-contained HTML page."""
     from fairuniverse import api
 
@@ -436,10 +476,10 @@ def report(runs: Sequence[Path], output: Path, picture: Path | None, threads: in
 
 
 @main.command()
-@click.argument("folder", type=EXISTING)
+@click.argument("folder", type=RUN)
 @click.option("--output", "-o", type=NEW, required=True, help="Folder of the site.")
 @click.option("--title", default="Leaderboard", show_default=True, help="Heading of the site.")
-def leaderboard(folder: Path, output: Path, title: str) -> None:
+def leaderboard(folder: Where, output: Path, title: str) -> None:
     """Gather all finished runs below FOLDER into a static site: ranking, history, a page per submission."""
     from fairuniverse import api
 

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
@@ -24,7 +23,7 @@ from fairuniverse.isolation.process import SharedTraining
 from fairuniverse.presentation import Presentation
 from fairuniverse.provenance import n_cores
 from fairuniverse.station import Benchmark, Crewing, share_training
-from fairuniverse.store import RunStore, read_results
+from fairuniverse.store import LocalPlace, RunStore, Where, open_place, read_results
 from fairuniverse.submission import Submission
 from fairuniverse.tasks import Job
 
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 def run_submission(
     benchmark: Benchmark,
     submission: Submission,
-    run_folder: str | Path,
+    run_folder: Where,
     *,
     backend: Backend,
     n_workers: int = 1,
@@ -60,7 +59,7 @@ def run_submission(
 
 def run_submissions(
     benchmark: Benchmark,
-    submissions: Sequence[tuple[Submission, str | Path]],
+    submissions: Sequence[tuple[Submission, Where]],
     *,
     backend: Backend,
     n_workers: int = 1,
@@ -77,7 +76,7 @@ def run_submissions(
 
     Args:
         benchmark: What to measure.
-        submissions: What measures it, each with a run folder of its own, where its results go.
+        submissions: What measures it, each with a run folder of its own, where its results go: a path or URL.
         backend: How the submissions' processes are isolated.
         n_workers: Processes that answer toys at the same time, each with one thread.
         n_threads: Threads for drawing toys and for the fits; all cores by default.
@@ -94,7 +93,7 @@ def run_submissions(
     crewing = Crewing(backend, n_workers, n_threads or n_cores(), threading.Event())
     presentation = Presentation(benchmark.pseudo_experiments, benchmark.config.seed)
     for submission, folder in submissions:
-        _require_outside(Path(folder), submission)
+        _require_outside(folder, submission)
     with ExitStack() as stack, _ending_on_sigterm():
         entries = [
             Entry(benchmark, submission, stack.enter_context(store), crewing, presentation)
@@ -107,16 +106,16 @@ def run_submissions(
 
 
 def _stores(
-    benchmark: Benchmark, submissions: Sequence[tuple[Submission, str | Path]], *, overwrite: bool
+    benchmark: Benchmark, submissions: Sequence[tuple[Submission, Where]], *, overwrite: bool
 ) -> Iterator[tuple[Submission, RunStore]]:
     for submission, folder in submissions:
         identity = {"benchmark_digest": benchmark.config.digest(), "submission_digest": submission.digest}
         yield submission, RunStore(folder, identity, overwrite=overwrite)
 
 
-def _require_outside(run_folder: Path, submission: Submission) -> None:
-    path = run_folder.resolve()
-    if submission.path in (path, *path.parents):
+def _require_outside(run_folder: Where, submission: Submission) -> None:
+    place = open_place(run_folder)
+    if isinstance(place, LocalPlace) and submission.path in (place.path, *place.path.parents):
         raise InvalidDataError(f"run folder {run_folder} is inside the submission: choose one outside")
 
 

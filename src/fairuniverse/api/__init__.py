@@ -8,7 +8,7 @@ from fairuniverse.api.leaderboard import write_leaderboard
 from fairuniverse.api.platforms import IMAGE, bundle
 from fairuniverse.api.production import closure, produce
 from fairuniverse.api.scores import export_official, official_scores, report, score_folders, score_runs
-from fairuniverse.api.status import RunStatus, run_status
+from fairuniverse.api.status import RunStatus, compact_runs, run_status
 from fairuniverse.api.submissions import init_submission, run
 from fairuniverse.api.toys import write_toys
 
@@ -19,6 +19,7 @@ __all__ = [
     "bundle",
     "check_submission",
     "closure",
+    "compact_runs",
     "compare",
     "export_official",
     "init_submission",

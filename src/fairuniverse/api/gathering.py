@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,15 +27,14 @@ if TYPE_CHECKING:
     from fairuniverse.protocols import ScoreValue
     from fairuniverse.results import Results
     from fairuniverse.scoring.card import ScoreCard
-
-MANIFEST = "manifest.json"
+    from fairuniverse.store import Place, Where
 
 
 @dataclass(frozen=True)
 class Run:
     """A run folder that could be read."""
 
-    folder: Path
+    folder: Place
     results: Results
 
     @property
@@ -54,11 +53,12 @@ class Run:
         return str(self.manifest.get("finished", ""))
 
 
-def write_table(paths: Sequence[Path], *, output: Path | None = None, update: Path | None = None) -> str:
+def write_table(paths: Sequence[Where], *, output: Path | None = None, update: Path | None = None) -> str:
     """One table of finished runs, written to a file or into a file that has the two markers.
 
     Args:
-        paths: Run folders, or folders with run folders anywhere below them; of any benchmarks.
+        paths: Run folders, or folders with run folders anywhere below them; of any benchmarks, by path or
+            URL.
         output: File to write, ``.md``, ``.csv`` or ``.json``.
         update: Markdown file in which the table stands between two markers (see
             `fairuniverse.reporting.standings`).
@@ -79,7 +79,7 @@ def write_table(paths: Sequence[Path], *, output: Path | None = None, update: Pa
     return table
 
 
-def gather(paths: Sequence[Path]) -> tuple[list[Block], list[str]]:
+def gather(paths: Sequence[Where]) -> tuple[list[Block], list[str]]:
     """Blocks of finished runs on the same toys, and what could not be read.
 
     Raises:
@@ -93,17 +93,17 @@ def gather(paths: Sequence[Path]) -> tuple[list[Block], list[str]]:
     return [_block(toys, group, public.get(digest)) for (digest, toys), group in groups.items()], problems
 
 
-def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
+def read_runs(paths: Sequence[Where]) -> tuple[list[Run], list[str]]:
     """Runs at or anywhere below the paths, and the messages of those that cannot be read.
 
     Raises:
         StorageError: There is no run.
     """
-    from fairuniverse.store import read_results
+    from fairuniverse.store import read_results, runs_below
 
-    folders = list(dict.fromkeys(f.resolve() for path in paths for f in _run_folders(path)))
+    folders = list(dict.fromkeys(folder for path in paths for folder in runs_below(path)))
     if not folders:
-        raise StorageError(f"no run at {', '.join(map(str, paths))}: expected folders with {MANIFEST}")
+        raise StorageError(f"no run at {', '.join(map(str, paths))}: expected folders with manifest.json")
     runs, problems = [], []
     for folder in folders:
         try:
@@ -122,15 +122,6 @@ def toys_digest(results: Results) -> str:
     columns = ["i_mu", "i_toy", "mu_true", *(NUISANCE_PREFIX + n for n in sorted(results.nuisance_names))]
     values = results.table[columns].to_numpy(dtype="float64")
     return hashlib.sha256(f"{columns}".encode() + values.tobytes()).hexdigest()
-
-
-def _run_folders(path: Path) -> Iterator[Path]:
-    """Run folders at or below a path; nothing inside a run folder is looked at."""
-    if (path / MANIFEST).is_file():
-        yield path
-    elif path.is_dir():
-        for inner in sorted(p for p in path.iterdir() if p.is_dir() and not p.is_symlink()):
-            yield from _run_folders(inner)
 
 
 def _public_configs() -> dict[str, str]:
@@ -204,7 +195,7 @@ def _standing(run: Run, name: str, is_public: bool) -> Standing:
     return Standing(
         name=name,
         submission=run.submission,
-        run=run.folder,
+        run=str(run.folder),
         finished=run.finished,
         is_isolated=bool(run.manifest.get("isolation", {}).get("is_isolated", False)),
         is_reference=_is_reference(run),

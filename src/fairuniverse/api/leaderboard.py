@@ -13,6 +13,7 @@ from fairuniverse.reporting.standings import to_json
 if TYPE_CHECKING:
     from fairuniverse.reporting.leaderboard import Board
     from fairuniverse.reporting.standings import Standing
+    from fairuniverse.store import Where
 
 DATA = "leaderboard.json"
 """The numbers for machines; it also tells that a folder is a site of ours."""
@@ -20,11 +21,11 @@ DATA = "leaderboard.json"
 PAGES = "submissions"
 
 
-def write_leaderboard(folder: Path, output: Path, *, title: str = "Leaderboard") -> Path:
+def write_leaderboard(folder: Where, output: Path, *, title: str = "Leaderboard") -> Path:
     """Gather the runs anywhere below a folder into one static site; an earlier site is replaced.
 
     Args:
-        folder: Folder with run folders, of any benchmarks.
+        folder: Folder with run folders, of any benchmarks; a path or URL.
         output: Folder of the site: ``index.html``, a page per submission, and ``leaderboard.json``.
         title: Heading of the site.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fairuniverse.protocols import Simulator
     from fairuniverse.results import Results
     from fairuniverse.scoring.card import ScoreCard
+    from fairuniverse.store import Where
 
 SHAPE_EVENTS = 200_000
 """Events per process behind the shapes in a report."""
@@ -30,8 +31,13 @@ WITHHELD = "withheld"
 """Stands where a page does not tell what would give away toys to come."""
 
 
-def score_runs(runs: Sequence[Path], output: Path | None = None) -> list[ScoreCard]:
-    """Score cards of finished runs, one per submission; with `output`, written to a folder per submission."""
+def score_runs(runs: Sequence[Where], output: Path | None = None) -> list[ScoreCard]:
+    """Score cards of finished runs, one per submission; with `output`, written to a folder per submission.
+
+    Args:
+        runs: Run folders, or folders of run folders, by path or URL.
+        output: Folder on this machine.
+    """
     from fairuniverse.scoring.card import score_card
     from fairuniverse.store import read_results
 
@@ -69,7 +75,7 @@ def official_scores(results: Results) -> dict[str, float | None]:
     return {name: scores[name].value for name in OFFICIAL_SCORES}
 
 
-def export_official(run: Path, output: Path) -> list[Path]:
+def export_official(run: Where, output: Path) -> list[Path]:
     """Write a run in the layout of the public challenge, the truth apart from the answers.
 
     ``predictions`` holds a file ``result_{set}.json`` per set, ``reference`` the settings with the true mu;
@@ -93,12 +99,12 @@ def export_official(run: Path, output: Path) -> list[Path]:
 
 
 def report(
-    runs: Sequence[Path], output: Path, *, picture: Path | None = None, n_threads: int | None = None
+    runs: Sequence[Where], output: Path, *, picture: Path | None = None, n_threads: int | None = None
 ) -> Path:
     """Compare finished runs in one HTML page, with the shapes of signal and background.
 
     Args:
-        runs: Run folders, or folders of run folders, of the same benchmark.
+        runs: Run folders, or folders of run folders, of the same benchmark, by path or URL.
         output: The page.
         picture: File for the intervals as one picture, .png or .svg.
         n_threads: Threads for simulating the shapes.

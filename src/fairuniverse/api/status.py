@@ -1,17 +1,27 @@
-"""How far runs are, read from their folders while others write to them."""
+"""How far runs are, read from their folders while others write to them; and their many files made one."""
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fairuniverse.store import find_runs, part_files, read_manifest, read_run
+from fairuniverse.accounting import Account, account
+from fairuniverse.store import (
+    Compacted,
+    Place,
+    Where,
+    compact,
+    find_runs,
+    parts_of,
+    read_manifest,
+    read_parts,
+    with_truths,
+)
 
-SECONDS_PER_HOUR = 3600
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -23,35 +33,31 @@ class RunStatus:
         folder: The run folder.
         state: "finished", "running", or "stopped": the same command that began it goes on with it.
         n_toys: Toys of the benchmark.
-        n_answered: Toys that have a row.
-        failures: Toys without a valid interval, by status.
+        account: What is done, what failed, what it cost and what had to be done again.
         toys_per_s: Answers per second since the first of this session; None until there are some.
         remaining_s: Time that the rest will take at this rate, seconds.
-        core_hours: Time that answers took so far, one core each.
-        n_workers_lost: Workers that ended before their time.
     """
 
     name: str
-    folder: Path
+    folder: str
     state: str
     n_toys: int
-    n_answered: int
-    failures: Mapping[str, int]
+    account: Account
     toys_per_s: float | None
     remaining_s: float | None
-    core_hours: float
-    n_workers_lost: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types."""
-        return {**asdict(self), "folder": str(self.folder)}
+        """Plain types, the account among the rest."""
+        plain = asdict(self)
+        spent = plain.pop("account")
+        return {**plain, **spent}
 
 
-def run_status(runs: Sequence[Path]) -> list[RunStatus]:
+def run_status(runs: Sequence[Where]) -> list[RunStatus]:
     """How far each run is.
 
     Args:
-        runs: Run folders, or folders of run folders.
+        runs: Run folders, or folders of run folders, by path or URL.
 
     Raises:
         StorageError: There is no run, or a file is damaged.
@@ -59,47 +65,44 @@ def run_status(runs: Sequence[Path]) -> list[RunStatus]:
     return [_status(folder) for path in runs for folder in find_runs(path)]
 
 
-def _status(folder: Path) -> RunStatus:
-    manifest, table = read_manifest(folder), read_run(folder)
-    counts = table["status"].value_counts()
-    n_missing = int(counts.get("missing", 0))
-    sessions = manifest.get("sessions", [])
+def compact_runs(runs: Sequence[Where]) -> list[Compacted]:
+    """Merge the parts of runs, finished or not, into one each; see `fairuniverse.store.compact`.
+
+    Args:
+        runs: Run folders, or folders of run folders, by path or URL.
+
+    Raises:
+        StorageError: There is no run, a process is at work on one, or something cannot be read or written.
+    """
+    return [compact(folder) for path in runs for folder in find_runs(path)]
+
+
+def _status(folder: Place) -> RunStatus:
+    manifest = read_manifest(folder)
+    answers = read_parts(folder, manifest["run"])
+    table = with_truths(folder, answers)
+    done = account(table, manifest)
+    n_missing = len(table) - done.n_answered
     is_finished = "finished" in manifest and not n_missing
-    rate = None if is_finished else _rate(folder, manifest["run"], sessions)
+    rate = None if is_finished or answers is None else _rate(folder, manifest, answers)
     return RunStatus(
         name=manifest["submission"]["name"],
-        folder=folder,
-        state="finished" if is_finished else "running" if _is_locked(folder) else "stopped",
+        folder=str(folder),
+        state="finished" if is_finished else "running" if folder.is_locked() else "stopped",
         n_toys=len(table),
-        n_answered=len(table) - n_missing,
-        failures={str(s): int(n) for s, n in counts.items() if s not in ("ok", "missing")},
+        account=done,
         toys_per_s=rate,
         remaining_s=n_missing / rate if rate else None,
-        core_hours=float(table["wall_time_s"].sum()) / SECONDS_PER_HOUR,
-        n_workers_lost=sum(int(s.get("n_workers_lost", 0)) for s in sessions),
     )
 
 
-def _rate(folder: Path, run: str, sessions: Sequence[Mapping[str, Any]]) -> float | None:
+def _rate(folder: Place, manifest: Mapping[str, Any], answers: pd.DataFrame) -> float | None:
     """Answers per second between the first and the last part of this session."""
-    import pyarrow.parquet as pq
-
+    sessions, times = manifest.get("sessions", []), folder.times("parts")
     began = datetime.fromisoformat(sessions[-1]["started"]).timestamp() if sessions else 0.0
-    parts = sorted((p.stat().st_mtime, p) for p in part_files(folder, run))
-    parts = [(at, p) for at, p in parts if at >= began]
-    if len(parts) < 2 or parts[-1][0] <= parts[0][0]:
+    timed = [(times.get(part.name, 0.0), part) for part in parts_of(folder, manifest["run"])]
+    recent = sorted((at, part.first, part.last) for at, part in timed if at >= began)
+    if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
         return None
-    n_rows = sum(pq.read_metadata(p).num_rows for _, p in parts[1:])
-    return float(n_rows / (parts[-1][0] - parts[0][0]))
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a process of this or, on most file systems, another machine is at work on the run."""
-    try:
-        with (folder / ".lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
+    n_rows = sum(int(answers["place"].between(first, last).sum()) for _, first, last in recent[1:])
+    return float(n_rows / (recent[-1][0] - recent[0][0]))

@@ -16,6 +16,7 @@ from fairuniverse.registry import find_config, find_submission, is_reference
 if TYPE_CHECKING:
     from fairuniverse.isolation.backends import Backend
     from fairuniverse.results import Results
+    from fairuniverse.store import Where
 
 
 def init_submission(folder: Path) -> list[Path]:
@@ -43,7 +44,7 @@ def init_submission(folder: Path) -> list[Path]:
 def run(
     config: str | Path,
     submissions: Sequence[str | Path],
-    output: Path,
+    output: Where,
     *,
     n_workers: int = 1,
     n_threads: int | None = None,
@@ -59,7 +60,8 @@ def run(
     Args:
         config: Configuration file or name.
         submissions: Folders, zips, or names of baselines.
-        output: Folder for the run folders, one per submission, named after it.
+        output: Folder for the run folders, one per submission, named after it: a path, or a URL that fsspec
+            opens.
         n_workers: Processes that answer toys at the same time.
         n_threads: Threads for simulating, drawing and fitting.
         isolation: Backend that starts the submissions' processes: ``bubblewrap``, ``none``, or ``auto`` for
@@ -85,6 +87,7 @@ def run(
     from fairuniverse.executors import WhereToWork
     from fairuniverse.isolation.backends import get_backend
     from fairuniverse.runner import run_submissions
+    from fairuniverse.store import LocalPlace, open_place
     from fairuniverse.submission import load_submission
 
     benchmark = Benchmark.load(config, n_threads=n_threads, is_official=is_official)
@@ -95,7 +98,8 @@ def run(
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
-    hidden = [output.resolve(), find_config(config).resolve()]
+    runs = open_place(output)
+    hidden = [find_config(config).resolve(), *([runs.path] if isinstance(runs, LocalPlace) else [])]
     backend = choose_backend(isolation, paths, hidden=hidden)
     name = backend.name if isolation == "auto" else isolation
     there = partial(Benchmark, benchmark.config, folder=benchmark.folder.resolve(), n_threads=1)
@@ -103,7 +107,7 @@ def run(
     with nullcontext() if choice.name in (None, "threads") else choice.open() as opened:
         results = run_submissions(
             benchmark,
-            [(submission, output / submission.name) for submission in loaded],
+            [(submission, runs / submission.name) for submission in loaded],
             backend=backend,
             n_workers=n_workers,
             n_threads=benchmark.n_threads,

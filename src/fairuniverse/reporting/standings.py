@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fairuniverse.errors import InvalidDataError
@@ -63,7 +62,7 @@ class Standing:
 
     name: str
     submission: str
-    run: Path
+    run: str
     finished: str
     is_isolated: bool
     is_reference: bool

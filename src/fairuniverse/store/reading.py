@@ -1,0 +1,156 @@
+"""Reading run folders: what was run, and the results table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fairuniverse.errors import InvalidDataError, StorageError
+from fairuniverse.store.parts import read_parts, read_tables
+from fairuniverse.store.places import Place, Where, open_place, reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fairuniverse.results import Results
+
+FORMAT = 2
+"""Version of the layout."""
+
+MANIFEST, TRUTHS = "manifest.json", "truths.parquet"
+
+KEY = ["i_mu", "i_toy"]
+"""Columns that tell toys apart."""
+
+
+def read_manifest(folder: Where) -> dict[str, Any]:
+    """Manifest of a run folder.
+
+    Raises:
+        StorageError: There is none, or it is damaged.
+    """
+    place = open_place(folder)
+    try:
+        manifest: dict[str, Any] = json.loads(place.read(MANIFEST))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read {place}/{MANIFEST} ({error}): is {place} a run folder?") from error
+    if manifest.get("format") != FORMAT:
+        raise StorageError(
+            f"{place}/{MANIFEST} has format {manifest.get('format')}; this version reads {FORMAT}"
+        )
+    return manifest
+
+
+def find_runs(path: Where) -> list[Place]:
+    """Run folders at a path or URL: itself, or those directly below it.
+
+    Raises:
+        StorageError: There is none, or it cannot be reached.
+    """
+    place = open_place(path)
+    with reading(place):
+        if place.is_file(MANIFEST):
+            return [place]
+        runs = [place / name for name in place.folders() if (place / name).is_file(MANIFEST)]
+    if not runs:
+        raise StorageError(f"no run at {path}: expected a folder with {MANIFEST}, or folders of that kind")
+    return runs
+
+
+def runs_below(path: Where) -> Iterator[Place]:
+    """Run folders at a path or URL or anywhere below it; nothing inside a run folder is looked at."""
+    place = open_place(path)
+    with reading(place):
+        if place.is_file(MANIFEST):
+            yield place
+            return
+        inner = place.folders(follow=False)
+    for name in inner:
+        yield from runs_below(place / name)
+
+
+def read_results(paths: Where | Sequence[Where]) -> Results:
+    """Results of run folders as one table, sorted by submission, i_mu and i_toy.
+
+    Toys without an answer have a row of status "missing". Where two runs have a submission of the same name,
+    the names of the run folders are added.
+
+    Args:
+        paths: A run folder, a folder of run folders, or several of these; paths or URLs.
+
+    Raises:
+        StorageError: There is no run, or a file is damaged.
+        InvalidDataError: The runs are of different benchmarks.
+    """
+    import pandas as pd
+
+    from fairuniverse.results import Results
+
+    given = list(paths) if isinstance(paths, Sequence) and not isinstance(paths, str) else [paths]
+    folders = [f for p in given for f in find_runs(p)]
+    manifests = [read_manifest(f) for f in folders]
+    _require_one_benchmark(folders, manifests)
+    names = _distinct_names(folders, manifests)
+    tables = [read_run(f).assign(submission=n) for f, n in zip(folders, names, strict=True)]
+    first = manifests[0]
+    return Results(
+        pd.concat(tables, ignore_index=True).astype({"submission": "object"}),
+        (float(first["mu_range"][0]), float(first["mu_range"][1])),
+        float(first["confidence_level"]),
+        first if len(folders) == 1 else _joint(names, manifests),
+    )
+
+
+def read_run(folder: Where) -> pd.DataFrame:
+    """Results table of one run folder, with a row for every toy of the benchmark."""
+    place = open_place(folder)
+    return with_truths(place, read_parts(place, read_manifest(place)["run"]))
+
+
+def with_truths(place: Place, answers: pd.DataFrame | None) -> pd.DataFrame:
+    """Results table of the rows of a run folder, with a row for every toy of the benchmark."""
+    from fairuniverse.results import COLUMNS, OPTIONAL_COLUMNS
+
+    truths = _read_truths(place)
+    table = truths if answers is None else _merged(truths, answers)
+    stated = [c for c in OPTIONAL_COLUMNS if c in table and table[c].notna().any()]
+    table = table.reindex(columns=[*COLUMNS, *stated, *(c for c in truths if c not in COLUMNS)])
+    table["status"] = table["status"].astype("object").where(table["status"].notna(), "missing")
+    for column, empty in (("message", ""), ("submission", ""), ("n_events", 0)):
+        table[column] = table[column].astype("object").where(table[column].notna(), empty)
+    return table.astype(dict(COLUMNS)).sort_values(KEY, ignore_index=True)
+
+
+def _read_truths(place: Place) -> pd.DataFrame:
+    try:
+        (table,) = read_tables(place, [TRUTHS])
+    except FileNotFoundError as error:
+        raise StorageError(f"cannot read {place}/{TRUTHS}: give the command of the run again") from error
+    truths: pd.DataFrame = table.to_pandas()
+    return truths
+
+
+def _merged(truths: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    answered = answers.drop(columns=[c for c in truths if c not in KEY], errors="ignore")
+    return truths.merge(answered, on=KEY, how="left", validate="one_to_one")
+
+
+def _joint(names: Sequence[str], manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Entries in which all manifests agree, and each whole manifest under ``runs``."""
+    first, *others = manifests
+    shared = {k: v for k, v in first.items() if all(m.get(k) == v for m in others)}
+    return {**shared, "runs": dict(zip(names, manifests, strict=True))}
+
+
+def _require_one_benchmark(folders: Sequence[Place], manifests: Sequence[Mapping[str, Any]]) -> None:
+    for folder, manifest in zip(folders, manifests, strict=True):
+        if manifest["benchmark_digest"] != manifests[0]["benchmark_digest"]:
+            raise InvalidDataError(
+                f"{folders[0]} and {folder} are runs of different benchmarks: read them apart"
+            )
+
+
+def _distinct_names(folders: Sequence[Place], manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = [str(m["submission"]["name"]) for m in manifests]
+    return [f"{n} [{f.name}]" if names.count(n) > 1 else n for f, n in zip(folders, names, strict=True)]
