@@ -48,6 +48,7 @@ ROWS = (
     ("api",),
     ("conformance",),
     ("cli",),
+    ("__main__",),
 )
 LEAVES = ("simulators", "scoring", "baselines")
 TOOLKITS = {
