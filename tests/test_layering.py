@@ -50,6 +50,7 @@ ROWS = (
     ("api",),
     ("conformance",),
     ("cli",),
+    ("__main__",),
 )
 LEAVES = ("simulators", "scoring", "baselines")
 TOOLKITS = {
