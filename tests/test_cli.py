@@ -81,6 +81,7 @@ def test_commands_stand_in_pipeline_order():
         "check",
         "run",
         "status",
+        "compact",
         "score",
         "table",
         "export",

@@ -141,6 +141,8 @@ class Station:
             return self._fit(training)
         except SubmissionError as error:
             return Fit("fit_failed", str(error)), None
+        finally:
+            self.folder.publish()
 
     def lane(self, training: SharedTraining, worker: Worker | None = None) -> Lane:
         """A worker with the saved model, replaced whenever it dies; without one, each fits the model again.

@@ -91,6 +91,11 @@ class RunFolder:
         """Where the output of the submission goes, by the name of the machine and process that asks it."""
         return self.folder.scratch / (f"worker.{who}.log" if who else "worker.log")
 
+    def publish(self) -> None:
+        """Let others see what the submission has printed so far."""
+        with writing(self.folder):
+            self.folder.publish()
+
     def write_part(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Record finished toys, the first and last of which name the part.
 

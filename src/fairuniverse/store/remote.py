@@ -61,9 +61,10 @@ class RemotePlace(Place):
         return folder
 
     def make(self, folder: str) -> None:
-        """See `Place.make`: only some kinds have folders."""
+        """See `Place.make`: only some kinds have folders, and nobody wants a bucket of a misspelt name."""
         with suppress(OSError), _plain_errors():
-            self._fs.makedirs(self._at(folder), exist_ok=True)
+            if self._path.startswith("/") or self._fs.exists(self._path.partition("/")[0]):
+                self._fs.makedirs(self._at(folder), exist_ok=True)
 
     def files(self, folder: str = "") -> Collection[str]:
         """See `Place.files`."""
