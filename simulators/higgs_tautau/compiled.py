@@ -67,6 +67,7 @@ class Process(ctypes.Structure):
         ("chunk_draws", c_void_p),
         ("n_chunks", c_int64),
         ("key", c_uint64 * 2),
+        ("chosen", c_void_p),
     ]
 
 

@@ -13,6 +13,7 @@ their number.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,7 +27,7 @@ from fairuniverse.seeding import Streams, generator
 
 from . import compiled, systematics
 from .schema import SCHEMA
-from .slots import SEGMENT, Slots, aligned_block
+from .slots import Slots, aligned_block
 from .world import SIGNAL
 
 CHUNK_BYTES = 1 << 18
@@ -90,53 +91,17 @@ class PoolSampler:
         Raises:
             InvalidDataError: A negative mu, or nuisance values out of range.
         """
-        if not mu >= 0:
-            raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
         values = complete(self._parameters, nuisances)
         draws = [_draws(p, self._yield(p, mu, values), streams) for p in self._pools]
         counts = np.array([d[-1] for d in draws], dtype=np.int64)
         first_draws = self._slots.arrange(counts, streams.key("order"))
         shift = systematics.kernel_shift(values, self._mode, streams.key("noise"), select=True)
-        kept = self._fill(shift, draws, first_draws, streams, n_threads)
-        return Events(SCHEMA, self._slots.close_gaps(kept, n_threads))
+        processes = [_kernel_process(p, d, streams) for p, d in zip(self._pools, draws, strict=True)]
+        features = self._slots.fill(shift, lambda _: nullcontext(processes), counts, first_draws, n_threads)
+        return Events(SCHEMA, features)
 
     def _yield(self, pool: _ProcessPool, mu: float, values: Mapping[str, float]) -> float:
-        strength = mu if pool.name == SIGNAL else 1.0
-        return pool.total * strength * normalisation(self._parameters, values, pool.name)
-
-    def _fill(
-        self,
-        shift: compiled.Shift,
-        chunk_draws: Sequence[NDArray[np.int64]],
-        first_draws: NDArray[np.int64],
-        streams: Streams,
-        n_threads: int,
-    ) -> NDArray[np.int64]:
-        """Draw and shift every segment; returns how many survive in each."""
-        lib = compiled.library()
-        processes = (compiled.Process * len(self._pools))(
-            *(_kernel_process(p, d, streams) for p, d in zip(self._pools, chunk_draws, strict=True))
-        )
-        counts = [int(d[-1]) for d in chunk_draws]
-        draws = compiled.Draws(
-            compiled.address_of(processes),
-            len(processes),
-            int(np.argmax(counts)),
-            self._slots.labels.ctypes.data,
-            first_draws.ctypes.data,
-            sum(counts),
-            SEGMENT,
-        )
-        output = self._slots.output
-        kept = np.zeros(len(first_draws), dtype=np.int64)
-
-        def work(i: int) -> None:
-            kept[i] = lib.fu_draw_segment(
-                compiled.reference(shift), compiled.reference(draws), i, compiled.reference(output)
-            )
-
-        compiled.in_threads(work, len(kept), n_threads)
-        return kept
+        return pool.total * strength_of(pool.name, mu) * normalisation(self._parameters, values, pool.name)
 
 
 def _checked_weights(pool: Events) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
@@ -164,6 +129,26 @@ def _pack(
     """Rows of one process, permuted so that their place says nothing about them."""
     # Events are read in sequence and rows written at random: one cache miss per event, not one per column.
     place = generator(0, f"pool order:{name}").permutation(len(members))
+    rows = packed_rows(columns, members, place, mode)
+    n_chunks = min(max(1, rows.nbytes // CHUNK_BYTES), MAX_CHUNKS)
+    chunk_rows = np.linspace(0, len(members), n_chunks + 1).astype(np.int64)
+    ordered = np.empty(len(members))
+    ordered[place] = weights[members]
+    sums = np.array([ordered[a:b].sum() for a, b in pairwise(chunk_rows)])
+    total = float(sums.sum())
+    return _ProcessPool(
+        name, total, rows, chunk_rows, sums / (total or 1.0), _alias_tables(ordered, chunk_rows)
+    )
+
+
+def packed_rows(
+    columns: NDArray[np.float32], members: NDArray[np.int64], place: NDArray[np.int64], mode: str
+) -> NDArray[np.float32]:
+    """Columns as the rows that the kernel draws: event members[i] in row place[i].
+
+    Returns:
+        Shape (n_members, 32 in ``detector`` mode and 16 else).
+    """
     rows = aligned_block(len(members), 32 if mode == "detector" else 16, pitch=0)
     compiled.library().fu_pack_rows(
         compiled.MODES.index(mode),
@@ -174,15 +159,7 @@ def _pack(
         len(members),
         rows.ctypes.data,
     )
-    n_chunks = min(max(1, rows.nbytes // CHUNK_BYTES), MAX_CHUNKS)
-    chunk_rows = np.linspace(0, len(members), n_chunks + 1).astype(np.int64)
-    ordered = np.empty(len(members))
-    ordered[place] = weights[members]
-    sums = np.array([ordered[a:b].sum() for a, b in pairwise(chunk_rows)])
-    total = float(sums.sum())
-    return _ProcessPool(
-        name, total, rows, chunk_rows, sums / (total or 1.0), _alias_tables(ordered, chunk_rows)
-    )
+    return rows
 
 
 def _alias_tables(weights: NDArray[np.float64], chunk_rows: NDArray[np.int64]) -> NDArray[np.uint32] | None:
@@ -200,6 +177,17 @@ def _alias_tables(weights: NDArray[np.float64], chunk_rows: NDArray[np.int64]) -
         scratch.ctypes.data,
     )
     return aliases
+
+
+def strength_of(process: str, mu: float) -> float:
+    """Factor of mu on the yield of a process.
+
+    Raises:
+        InvalidDataError: It is negative or undefined.
+    """
+    if not mu >= 0:
+        raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
+    return mu if process == SIGNAL else 1.0
 
 
 def _draws(pool: _ProcessPool, expected: float, streams: Streams) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
 from fairuniverse.events import Events, Schema, concatenate
 from fairuniverse.nuisance import Boundary, NuisanceParameter, complete
+from fairuniverse.pools import StoredPool
 from fairuniverse.protocols import Process, Sampler
 from fairuniverse.seeding import Streams
 
@@ -20,6 +21,7 @@ from .fresh import FreshSampler
 from .pool import PoolSampler
 from .prescale import generate_prescaled
 from .schema import SCHEMA
+from .stored import StoredSampler, pool_rows
 from .systematics import nominal_features, shift_events, shift_with_rows
 from .world import NUISANCES, PROCESS_NAMES, YIELDS, processes
 
@@ -167,6 +169,18 @@ class HiggsTauTau:
     def pool_sampler(self, pool: Events) -> Sampler:
         """Pseudo-experiments drawn with replacement from a pool of weighted nominal events."""
         return PoolSampler(pool, self._nuisances, self.systematics)
+
+    def pool_rows(self, events: Events) -> NDArray[np.float32]:
+        """What a pool on disk holds of each event, shape (n_events, width); the width depends on the mode.
+
+        Raises:
+            InvalidDataError: Events without the record that ``"detector"`` systematics need.
+        """
+        return pool_rows(events, self.systematics)
+
+    def stored_pool_sampler(self, pool: StoredPool) -> Sampler:
+        """Pseudo-experiments drawn from a pool on disk."""
+        return StoredSampler(pool, self._nuisances, self.systematics)
 
     def fresh_sampler(self) -> Sampler:
         """Pseudo-experiments of newly simulated events: no two share any."""

@@ -7,6 +7,9 @@ then filled from the end. So the result does not depend on the number of threads
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,6 +61,48 @@ class Slots:
     def output(self) -> compiled.Output:
         """Where the kernel writes features; segment i starts at slot i * `SEGMENT`."""
         return compiled.Output(self._features.ctypes.data, self._stride, None)
+
+    def fill(
+        self,
+        shift: compiled.Shift,
+        processes_of: Callable[[int], AbstractContextManager[Sequence[compiled.Process]]],
+        counts: NDArray[np.int64],
+        first_draws: NDArray[np.int64],
+        n_threads: int,
+    ) -> NDArray[np.float32]:
+        """Draw the events of every slot from rows, shift and select them.
+
+        Args:
+            shift: What happens to every event.
+            processes_of: Where the events of a segment come from.
+            counts: Number of events of each process, shape (n_processes,).
+            first_draws: What `arrange` returned for them.
+            n_threads: Threads to use; the answer does not depend on it.
+
+        Returns:
+            As `close_gaps`.
+        """
+        kept = np.zeros(len(first_draws), dtype=np.int64)
+        frequent = int(np.argmax(counts))
+
+        def work(i: int) -> None:
+            with processes_of(i) as processes:
+                sources = (compiled.Process * len(processes))(*processes)
+                draws = compiled.Draws(
+                    compiled.address_of(sources),
+                    len(sources),
+                    frequent,
+                    self._labels.ctypes.data,
+                    first_draws.ctypes.data,
+                    int(counts.sum()),
+                    SEGMENT,
+                )
+                kept[i] = compiled.library().fu_draw_segment(
+                    compiled.reference(shift), compiled.reference(draws), i, compiled.reference(self.output)
+                )
+
+        compiled.in_threads(work, len(kept), n_threads)
+        return self.close_gaps(kept, n_threads)
 
     def close_gaps(self, kept: NDArray[np.int64], n_threads: int) -> NDArray[np.float32]:
         """Fill the slots of rejected events from the end.

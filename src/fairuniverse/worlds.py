@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
 from fairuniverse.events import Events, Schema, concatenate
 from fairuniverse.nuisance import NuisanceParameter, complete, normalisation
+from fairuniverse.pools import Drawn, RowBuffer, StoredPool
 from fairuniverse.protocols import Densities, Process
 from fairuniverse.seeding import Streams, generator
 
@@ -164,6 +165,14 @@ class AnalyticSimulator(ABC):
             raise InvalidDataError("a pool needs weights and process codes; these events lack them")
         return AnalyticSampler(self, _rows_of(pool))
 
+    def pool_rows(self, events: Events) -> NDArray[np.float32]:
+        """What a pool on disk holds of each event: its features, shape (n_events, n_features)."""
+        return np.ascontiguousarray(events.features.T)
+
+    def stored_pool_sampler(self, pool: StoredPool) -> StoredSampler:
+        """Pseudo-experiments drawn from a pool on disk."""
+        return StoredSampler(self, pool)
+
     def fresh_sampler(self) -> AnalyticSampler:
         """Pseudo-experiments of newly simulated events: no two share any."""
         return AnalyticSampler(self, None)
@@ -214,8 +223,7 @@ class AnalyticSampler:
         Raises:
             InvalidDataError: A negative mu, or nuisance values out of range.
         """
-        if not mu >= 0:
-            raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
+        _require_mu(mu)
         values = complete(self._simulator.nuisances, nuisances)
         parts = [self._part(p, mu, values, streams, n_threads) for p in self._simulator.processes]
         features = np.concatenate(parts, axis=1)
@@ -238,6 +246,50 @@ class AnalyticSampler:
             rng = streams.rng(f"rows:{process.name}")
             nominal = features[:, np.searchsorted(cumulative, rng.random(n), side="right")]
         return world.move(nominal, process.name, values)
+
+
+class StoredSampler:
+    """Pseudo-experiments of an analytic world from a pool on disk.
+
+    Args:
+        simulator: The world.
+        pool: Rows of nominal features.
+    """
+
+    def __init__(self, simulator: AnalyticSimulator, pool: StoredPool) -> None:
+        self._simulator = simulator
+        self._pool = pool
+
+    def sample(
+        self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
+    ) -> Events:
+        """One unweighted, unlabelled pseudo-experiment.
+
+        Raises:
+            InvalidDataError: A negative mu, or nuisance values out of range.
+            StorageError: The pool cannot be read.
+        """
+        _require_mu(mu)
+        world = self._simulator
+        values = complete(world.nuisances, nuisances)
+        strengths = {
+            p.name: (mu if p.is_signal else 1.0) * normalisation(world.nuisances, values, p.name)
+            for p in world.processes
+        }
+        drawn = self._pool.draw(strengths, streams=streams)
+        parts = [world.move(self._features_of(d), d.process, values) for d in drawn]
+        features = np.concatenate(parts, axis=1)
+        order = streams.rng("order").permutation(features.shape[1])
+        return Events(world.schema, np.take(features, order, axis=1))
+
+    def _features_of(self, drawn: Drawn) -> NDArray[np.float32]:
+        rows, chosen = drawn.read(0, len(drawn), RowBuffer(self._pool.width))
+        return np.ascontiguousarray(rows[chosen].T)
+
+
+def _require_mu(mu: float) -> None:
+    if not mu >= 0:
+        raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
 
 
 def _rows_of(pool: Events) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]]:

@@ -674,16 +674,16 @@ static void start_cursors(Cursor *cursors, const Draws *draws, int64_t segment) 
     const int64_t *first = draws->first_draws + segment * draws->n_processes;
     for (int64_t p = 0; p < draws->n_processes; p++) {
         const Process *process = &draws->processes[p];
-        int64_t chunk_end = process->chunk_rows ? 0 : INT64_MAX;
+        int64_t chunk_end = process->chosen ? INT64_MAX : 0;
         cursors[p] = (Cursor){.process = process, .next = first[p], .chunk_end = chunk_end};
     }
 }
 
 /* A candidate row for each of the next n draws, all from one chunk, and the words that chose them. */
 static inline void choose(Cursor *cursor, int n, uint64_t *restrict words, uint64_t *restrict rows) {
-    if (!cursor->process->chunk_rows) {
+    if (cursor->process->chosen) {
         for (int i = 0; i < n; i++)
-            rows[i] = (uint64_t)(cursor->next + i);
+            rows[i] = cursor->process->chosen[cursor->next + i];
         cursor->next += n;
         return;
     }

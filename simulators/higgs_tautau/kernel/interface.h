@@ -66,10 +66,11 @@ typedef struct {
 typedef struct {
     const float *rows;
     const Alias *aliases;        /* alias table of each chunk, or NULL if all weights are equal */
-    const int64_t *chunk_rows;   /* first row of each chunk, and one past the last; NULL: draw i is row i */
+    const int64_t *chunk_rows;   /* first row of each chunk, and one past the last */
     const int64_t *chunk_draws;  /* first draw from each chunk, and one past the last */
     int64_t n_chunks;
     uint64_t key[2];             /* stream of the row choice */
+    const uint32_t *chosen;      /* row of each draw, or NULL if it is yet to be chosen from the chunks */
 } Process;
 
 typedef struct {

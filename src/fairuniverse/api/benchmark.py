@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.provenance import n_cores
 from fairuniverse.registry import find_config, make_simulator
+from fairuniverse.runner import n_cores
 from fairuniverse.seeding import Streams, generator
 
 if TYPE_CHECKING:
