@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
+from fairuniverse.pools import OutOfCoreSimulator, StoredPool, read_manifest
+from fairuniverse.provenance import n_cores
 from fairuniverse.registry import find_config, make_simulator
-from fairuniverse.runner import n_cores
 from fairuniverse.seeding import Streams, generator
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fairuniverse.config import BenchmarkConfig
+    from fairuniverse.datasets import Dataset
     from fairuniverse.events import Events
     from fairuniverse.protocols import Sampler, Simulator
     from fairuniverse.pseudo_experiments import PseudoExperiments
+    from fairuniverse.shuffling import Share
     from fairuniverse.tables import Table
 
 TRAINING_FRACTION = 0.7
 """Share of a file that trains where the same file is the pool, too (the public protocol tests on 30 %)."""
+
+MAX_ROWS_IN_MEMORY = 10_000_000
+"""Larger Parquet data sets stay on disk, whatever the memory of the machine: toys must not depend on it."""
+
+CACHE_VARIABLE = "FAIRUNIVERSE_CACHE"
+"""Environment variable: folder for prepared data sets, instead of one beside each data set."""
 
 YIELD_TOLERANCE = 1e-3
 """Relative difference of yields that is put down to rounding."""
@@ -98,10 +111,12 @@ class Benchmark:
         """Nominal weighted events to learn from; disjoint from the pool of the pseudo-experiments."""
         training = self.config.training
         if training.file:
+            if dataset := self._large(training.file):
+                return self._stored_training(dataset)
             events = self._read(training.file)
             if self._is_one_file():
                 return self._split(events)[0]
-            self._require_same_yields(events)
+            self._require_same_yields(events.sum_weights())
             return events
         return self._simulate(training.n_events, "training", training.prescale, training.seed)
 
@@ -110,6 +125,10 @@ class Benchmark:
         """Nominal weighted events from which pseudo-experiments are drawn."""
         toys = self.config.pseudo_experiments
         if toys.file:
+            if self._large(toys.file):
+                raise InvalidDataError(
+                    f"{toys.file} has more than {MAX_ROWS_IN_MEMORY:,} rows: this needs a pool in memory"
+                )
             events = self._read(toys.file)
             return self._split(events)[1] if self._is_one_file() else events
         return self._simulate(toys.n_events, "pool", toys.prescale, self.config.seed)
@@ -132,8 +151,11 @@ class Benchmark:
         )
 
     def _sampler(self) -> Sampler:
-        if self.config.pseudo_experiments.mode == "fresh":
+        toys = self.config.pseudo_experiments
+        if toys.mode == "fresh":
             return self.simulator.fresh_sampler()
+        if toys.file and (dataset := self._large(toys.file)):
+            return self._out_of_core().stored_pool_sampler(StoredPool(self._stored_pool(dataset)))
         sampler = self.simulator.pool_sampler(self.pool)
         del self.pool  # the sampler keeps what it needs in a layout of its own
         return sampler
@@ -149,10 +171,100 @@ class Benchmark:
                 progress=advance,
             )
 
-    def _read(self, name: str) -> Events:
-        """Weighted, labelled events of a file that the simulator can shift."""
+    def prepare(self) -> list[Path]:
+        """Bring data sets larger than memory into random order, as far as they are not; their folders."""
+        files = (self.config.training.file, self.config.pseudo_experiments.file)
+        training, pool = (self._large(name) if name else None for name in files)
+        return [
+            *([self._shuffled_training(training)] if training else []),
+            *([self._stored_pool(pool)] if pool else []),
+        ]
+
+    def _dataset(self, name: str) -> Dataset | None:
+        """Parquet files of that name; None for a table of another kind."""
+        from fairuniverse.datasets import Dataset
+
         path = self.folder / name
-        events = self.simulator.derive(read_primary(path, self.simulator).events)
+        is_parquet = path.is_dir() or path.suffix == ".parquet"
+        return Dataset(path, self.simulator.schema, self.simulator.processes) if is_parquet else None
+
+    def _large(self, name: str) -> Dataset | None:
+        """The data set of that name, if it is not to be read into memory."""
+        dataset = self._dataset(name)
+        return dataset if dataset and dataset.n_rows > MAX_ROWS_IN_MEMORY else None
+
+    def _out_of_core(self) -> OutOfCoreSimulator:
+        """The world, if it can draw from a pool on disk."""
+        if not isinstance(self.simulator, OutOfCoreSimulator):
+            raise InvalidConfigError(
+                f"pseudo_experiments: {self.config.pseudo_experiments.file} has more than "
+                f"{MAX_ROWS_IN_MEMORY:,} rows, and {self.config.simulator.name} can draw from memory only: "
+                "name a smaller file, or give the simulator pool_rows and stored_pool_sampler"
+            )
+        return self.simulator
+
+    def _stored_pool(self, dataset: Dataset) -> Path:
+        from fairuniverse.shuffling import shuffled_pool
+
+        world = self._out_of_core()
+
+        def rows(events: Events) -> NDArray[np.float32]:
+            return world.pool_rows(world.derive(events))
+
+        share = self._tenths(pool=True)
+        with self._preparing(dataset) as advance:
+            return shuffled_pool(
+                dataset, rows, self._cache(dataset), encoding=self._encoding, share=share, progress=advance
+            )
+
+    def _shuffled_training(self, dataset: Dataset) -> Path:
+        from fairuniverse.shuffling import shuffled_training
+
+        share, derive = self._tenths(pool=False), self.simulator.derive
+        with self._preparing(dataset) as advance:
+            return shuffled_training(
+                dataset, derive, self._cache(dataset), encoding=self._encoding, share=share, progress=advance
+            )
+
+    def _stored_training(self, dataset: Dataset) -> Events:
+        from fairuniverse.shuffling import stored_events
+
+        folder = self._shuffled_training(dataset)
+        if not self._is_one_file():
+            self._require_same_yields(read_manifest(folder)["sum_weights"])
+        events = stored_events(folder, self.simulator.schema)
+        self.simulator.shift(events.select([0]), {}, streams=Streams(0))
+        return events
+
+    def _tenths(self, *, pool: bool) -> Share:
+        """Which part of a data set is for the toys, or for training."""
+        from fairuniverse.shuffling import N_TENTHS, Share
+
+        if not self._is_one_file():
+            return Share()
+        border = round(TRAINING_FRACTION * N_TENTHS)
+        return Share(border, N_TENTHS) if pool else Share(0, border)
+
+    def _preparing(self, dataset: Dataset) -> AbstractContextManager[Callable[[int], object]]:
+        return progress_bar(2 * dataset.n_rows, f"bringing {dataset.path.name} into random order", " rows")
+
+    @property
+    def _encoding(self) -> str:
+        simulator = self.config.simulator
+        return f"{simulator.name} {sorted(simulator.options.items())}"
+
+    def _cache(self, dataset: Dataset) -> Path:
+        """Where prepared folders of a data set are."""
+        beside = dataset.path.with_name(f"{dataset.path.name}.shuffled")
+        return Path(os.environ[CACHE_VARIABLE], beside.name) if os.environ.get(CACHE_VARIABLE) else beside
+
+    def _read(self, name: str) -> Events:
+        """Weighted, labelled events of a file or folder that the simulator can shift."""
+        path = self.folder / name
+        if path.is_dir() and (dataset := self._dataset(name)):
+            events = self.simulator.derive(dataset.read_all())
+        else:
+            events = self.simulator.derive(read_primary(path, self.simulator).events)
         if events.weights is None or events.process is None:
             raise InvalidDataError(f"{path} needs the columns weights and detailed_labels")
         if (events.weights < 0).any():
@@ -171,13 +283,16 @@ class Benchmark:
         paths = [(self.folder / name).resolve() for name in names if name]
         return len(paths) == 2 and paths[0] == paths[1]
 
-    def _require_same_yields(self, training: Events) -> None:
+    def _require_same_yields(self, training: Mapping[str, float]) -> None:
         """Training events and toys must expect the same yields, process by process."""
-        if self.config.pseudo_experiments.file:
+        file = self.config.pseudo_experiments.file
+        if file and (dataset := self._large(file)):
+            expected = read_manifest(self._stored_pool(dataset))["sum_weights"]
+        elif file:
             expected = self.pool.sum_weights()
         else:
             expected = {p.name: p.expected_yield for p in self.simulator.processes}
-        for process, total in training.sum_weights().items():
+        for process, total in training.items():
             if abs(total - expected[process]) > YIELD_TOLERANCE * expected[process]:
                 raise InvalidDataError(
                     f"the training file expects {total:.6g} {process} events, the pseudo-experiments "
