@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fairuniverse import Interval
 from fairuniverse.errors import FitError
 from fairuniverse.learning import (
+    HistogramMethod,
     ScoreCells,
     ShiftedCopies,
     Standardizer,
@@ -36,7 +36,6 @@ from fairuniverse.learning import (
     template_events,
     train_network,
 )
-from fairuniverse.likelihood import best_start, binned_model, load_model, profile_interval, save_model
 from fairuniverse.seeding import generator
 
 if TYPE_CHECKING:
@@ -82,41 +81,22 @@ _MAX_ARGUMENT = 8.0
 _CHUNK = 1 << 15
 
 
-class Model:
+class Model(HistogramMethod):
     """Signal strength from a histogram in what a classifier and two flows say about each event."""
 
     def fit(self, train: TrainingSet) -> None:
         """Learn flows, classifier and bins from events simulated for it; fill templates."""
-        self.confidence_level = train.confidence_level
         fresh = further_events(train, _numbers(train), purpose="contrastive flow")
         self.score = Score.fit(fresh)
         templates = template_events(train)
         learnt = fresh.shift()
         few = learnt.iloc[:: 1 + len(learnt) // N_IMITATED]
         del learnt
-        self.summary = Summary.fit(self.score, few, templates.shift(), fresh.seed)
-        self.binned = binned_model(templates, self.summary, self.summary.n_cells)
+        self.measure_in(Imitation.fit(self.score, few, templates.shift(), fresh.seed), templates)
 
-    def predict(self, test: pd.DataFrame) -> Interval:
-        """Estimate of mu and its profile-likelihood interval, from one pseudo-experiment."""
-        counts = np.bincount(self.summary(test), minlength=self.summary.n_cells)
-        likelihood = self.binned.likelihood(counts)
-        start = best_start(likelihood)
-        return profile_interval(likelihood, confidence_level=self.confidence_level, start=start).interval
-
-    def save(self, folder: str | Path) -> None:
-        """Write what `predict` needs: a network as safetensors, numbers as JSON and in NumPy's format."""
-        self.summary.save(Path(folder))
-        save_model(self.binned, Path(folder) / "binned.npz")
-        words = json.dumps({"confidence_level": self.confidence_level})
-        (Path(folder) / "interval.json").write_text(words, encoding="utf-8")
-
-    def load(self, folder: str | Path) -> None:
-        """Read what `save` wrote."""
-        self.summary = Summary.load(Path(folder))
-        self.binned = load_model(Path(folder) / "binned.npz")
-        words = json.loads((Path(folder) / "interval.json").read_text(encoding="utf-8"))
-        self.confidence_level = words["confidence_level"]
+    def load_binning(self, folder: Path) -> Imitation:
+        """Read the bins."""
+        return Imitation.load(folder)
 
 
 class Coupling(nn.Module):
@@ -279,7 +259,7 @@ class Score:
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
+class Imitation:
     """Cell of each event in the space of the scores, which one small network has learnt to imitate.
 
     Flows take ten times as long, and every event is evaluated in every shifted template. What the imitation
@@ -296,7 +276,7 @@ class Summary:
     cells: ScoreCells
 
     @classmethod
-    def fit(cls, score: Score, learnt: pd.DataFrame, filled: pd.DataFrame, seed: int) -> Summary:
+    def fit(cls, score: Score, learnt: pd.DataFrame, filled: pd.DataFrame, seed: int) -> Imitation:
         """Imitate the scores of events that no template holds, and find cells that the templates know.
 
         Args:
@@ -325,15 +305,15 @@ class Summary:
         few = slice(None, None, 1 + len(x) // N_CELL_EVENTS)
         same = np.eye(directions.shape[1])
         cells = ScoreCells.fit(outputs(network, x[few]), weights[few], n_cells=N_CELLS, directions=same)
-        summary = cls(score.standardizer, network, cells)
+        all_cells = cls(score.standardizer, network, cells)
         is_background = filled["label"].to_numpy() == 0
-        weights, found = filled["weights"].to_numpy()[is_background], summary(filled[is_background])
+        weights, found = filled["weights"].to_numpy()[is_background], all_cells(filled[is_background])
         sums, squares = (np.bincount(found, weights**k, minlength=len(cells.centres)) for k in (1, 2))
         counts = np.divide(sums**2, squares, out=np.zeros(len(sums)), where=squares > 0)
         return cls(score.standardizer, network, cells.without_poor(counts, MIN_BACKGROUND_COUNT))
 
     @property
-    def n_cells(self) -> int:
+    def n_bins(self) -> int:
         """Number of cells."""
         return self.cells.n_cells
 
@@ -358,7 +338,7 @@ class Summary:
         np.savez(folder / "cells.npz", **vars(self.cells))
 
     @classmethod
-    def load(cls, folder: Path) -> Summary:
+    def load(cls, folder: Path) -> Imitation:
         """Read what `save` wrote."""
         words = json.loads((folder / "standardizer.json").read_text(encoding="utf-8"))
         network = load_network(folder / "network.safetensors")
@@ -395,7 +375,7 @@ def _train(network: FlowClassifier, sample: ShiftedCopies, seed: int) -> None:
     train_network(
         network.background, (x, pulls, ~is_signal), contrastive_loss, title="background flow", **options
     )
-    logs = _in_chunks(network.log_densities, x)
+    logs = _in_chunks(network.log_densities, x, 2)
     network.mean.copy_(logs.mean(dim=0))
     network.sigma.copy_(logs.std(dim=0))
     inputs = network.inputs(torch.from_numpy(x), logs).numpy()
@@ -404,7 +384,12 @@ def _train(network: FlowClassifier, sample: ShiftedCopies, seed: int) -> None:
     )
 
 
-def _in_chunks(function: Callable[[Tensor], Tensor], x: NDArray[np.float32]) -> Tensor:
-    """A function of events without gradients, in pieces that fit into the cache."""
+def _in_chunks(function: Callable[[Tensor], Tensor], x: NDArray[np.float32], n_out: int) -> Tensor:
+    """A function of events without gradients, shape (n_events, n_out), in pieces that fit into the cache."""
+    found = torch.empty(len(x), n_out)
     with torch.no_grad():
-        return torch.cat([function(part) for part in torch.split(torch.from_numpy(x), _CHUNK)])
+        for part, out in zip(
+            torch.split(torch.from_numpy(x), _CHUNK), torch.split(found, _CHUNK), strict=True
+        ):
+            out.copy_(function(part))
+    return found

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fairuniverse import Interval
 from fairuniverse.errors import FitError
 from fairuniverse.learning import (
+    HistogramMethod,
     Standardizer,
     binary_cross_entropy,
     deterministic,
@@ -28,7 +28,6 @@ from fairuniverse.learning import (
     template_events,
     train_network,
 )
-from fairuniverse.likelihood import best_start, binned_model, load_model, profile_interval, save_model
 from fairuniverse.nuisance import NuisanceParameter
 from fairuniverse.protocols import Process
 from fairuniverse.seeding import Streams, generator
@@ -78,40 +77,21 @@ _MIN_SHARE = 1e-7
 """Added to the expected share of a bin, which may be empty in a batch."""
 
 
-class Model:
+class Model(HistogramMethod):
     """Signal strength from a fit to the counts in bins that a network learnt for this purpose."""
 
     def fit(self, train: TrainingSet) -> None:
         """Learn the bins from newly simulated events, fill their templates with the training events."""
-        self.confidence_level = train.confidence_level
         templates = template_events(train)
-        self.summary = Summary.fit(train, templates)
-        self.binned = binned_model(templates, self.summary, self.summary.n_bins)
+        self.measure_in(NetworkBins.fit(train, templates), templates)
 
-    def predict(self, test: pd.DataFrame) -> Interval:
-        """Estimate of mu and its profile-likelihood interval, from one pseudo-experiment."""
-        counts = np.bincount(self.summary(test), minlength=self.summary.n_bins)
-        likelihood = self.binned.likelihood(counts)
-        start = best_start(likelihood)
-        return profile_interval(likelihood, confidence_level=self.confidence_level, start=start).interval
-
-    def save(self, folder: str | Path) -> None:
-        """Write the network as safetensors, numbers in NumPy's format."""
-        self.summary.save(Path(folder))
-        save_model(self.binned, Path(folder) / "binned.npz")
-        level = json.dumps({"confidence_level": self.confidence_level})
-        (Path(folder) / "interval.json").write_text(level, encoding="utf-8")
-
-    def load(self, folder: str | Path) -> None:
-        """Read what `save` wrote."""
-        self.summary = Summary.load(Path(folder))
-        self.binned = load_model(Path(folder) / "binned.npz")
-        words = json.loads((Path(folder) / "interval.json").read_text(encoding="utf-8"))
-        self.confidence_level = words["confidence_level"]
+    def load_binning(self, folder: Path) -> NetworkBins:
+        """Read the bins."""
+        return NetworkBins.load(folder)
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
+class NetworkBins:
     """Bin of each event: the largest output of a network, poorly known bins joined.
 
     Attributes:
@@ -130,7 +110,7 @@ class Summary:
         return int(self.joined.max()) + 1
 
     @classmethod
-    def fit(cls, train: TrainingSet, templates: TrainingSet) -> Summary:
+    def fit(cls, train: TrainingSet, templates: TrainingSet) -> NetworkBins:
         """Train the network on events simulated for it, and join bins where the templates are poor."""
         nominal = templates.shift()
         standardizer = Standardizer.fit(nominal, train.features, azimuths="relative")
@@ -153,8 +133,8 @@ class Summary:
                 learning_rate=LEARNING_RATE,
                 title="inferno",
             )
-        summary = cls(standardizer, network, np.arange(N_BINS))
-        return cls(standardizer, network, _join_poor_bins(summary(nominal), nominal))
+        bins = cls(standardizer, network, np.arange(N_BINS))
+        return cls(standardizer, network, _join_poor_bins(bins(nominal), nominal))
 
     def __call__(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Bin of each event, shape (n_events,).
@@ -172,12 +152,12 @@ class Summary:
         config = {"n_in": self.standardizer.n_out, "hidden": list(HIDDEN), "n_out": len(self.joined)}
         save_network(self.network, folder / "network.safetensors", config)
         words = {"standardizer": self.standardizer.to_json(), "joined": self.joined.tolist()}
-        (folder / "summary.json").write_text(json.dumps(words), encoding="utf-8")
+        (folder / "bins.json").write_text(json.dumps(words), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Summary:
+    def load(cls, folder: Path) -> NetworkBins:
         """Read what `save` wrote."""
-        words = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        words = json.loads((folder / "bins.json").read_text(encoding="utf-8"))
         network = load_network(folder / "network.safetensors")
         return cls(Standardizer.from_json(words["standardizer"]), network, np.array(words["joined"]))
 

@@ -27,6 +27,7 @@ from fairuniverse.learning import (
     further_events,
     load_network,
     mlp,
+    process_scales,
     save_network,
     shifted_copies,
     template_events,
@@ -326,7 +327,7 @@ class Anchor:
             np.array([_coordinate(a.parameter, here[a.parameter.name]) for a in axes]),
             spacing,
             _yields(process, weights, len(morphing.processes)),
-            _scales(morphing),
+            process_scales(morphing),
         )
         rows = np.arange(0, len(table), 1 + len(table) // N_CELL_EVENTS)
         kept = weights[rows] * (weights.sum() / weights[rows].sum())
@@ -443,16 +444,6 @@ def _recentred(parameter: NuisanceParameter, alpha: float, step: float) -> Nuisa
 def _yields(process: NDArray[Any], weights: NDArray[np.float64], n_processes: int) -> NDArray[np.float64]:
     """Expected events of each process."""
     return np.asarray(np.bincount(process, weights, minlength=n_processes), dtype=np.float64)
-
-
-def _scales(train: TrainingSet) -> NDArray[np.float64]:
-    """Relative effect on each process of mu and of one sigma of every normalisation nuisance."""
-    rows = [[float(p.is_signal) for p in train.processes]]
-    for n in train.nuisances:
-        if n.kind == "normalisation":
-            slope = n.prior.slope(n.nominal)
-            rows.append([slope * (p.name in n.processes) for p in train.processes])
-    return np.array(rows)
 
 
 def _cells(ratios: Ratios, view: View, cells: ScoreCells, x: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -26,6 +26,7 @@ from fairuniverse.learning import (
     load_network,
     mlp,
     outputs,
+    process_scales,
     save_network,
     score_directions,
     template_events,
@@ -699,21 +700,11 @@ def _signals(train: TrainingSet) -> NDArray[np.bool_]:
     return np.array([p.is_signal for p in train.processes])
 
 
-def _scales(train: TrainingSet) -> NDArray[np.float64]:
-    """Relative effect on each process of mu and of one sigma of every normalisation nuisance."""
-    rows = [[float(p.is_signal) for p in train.processes]]
-    for n in train.nuisances:
-        if n.kind == "normalisation":
-            slope = n.prior.slope(n.nominal)
-            rows.append([slope * (p.name in n.processes) for p in train.processes])
-    return np.array(rows)
-
-
 def _scores(train: TrainingSet, sample: Sample, densities: Densities, monomials: Monomials | None) -> Scores:
     """Scores from learned densities, with the yields of a sample."""
     powers = np.empty((0, 0)) if monomials is None else monomials.powers
     yields = np.bincount(sample.process, sample.weights).astype(np.float64)
-    return Scores(densities, yields, _scales(train), np.flatnonzero(powers.sum(axis=1) == 1))
+    return Scores(densities, yields, process_scales(train), np.flatnonzero(powers.sum(axis=1) == 1))
 
 
 def _labels(table: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

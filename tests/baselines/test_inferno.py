@@ -143,7 +143,7 @@ def test_every_bin_knows_its_background(model, submission, world):
     assert templates.effective_counts[1].min() >= submission.MIN_BACKGROUND_COUNT
     assert templates.yields.sum() == pytest.approx(1050)
     toy = draw(world)
-    assert np.bincount(model.summary(toy), minlength=templates.n_bins).sum() == len(toy)
+    assert np.bincount(model.binning(toy), minlength=templates.n_bins).sum() == len(toy)
 
 
 def test_predict_answers_near_the_truth(model, world):
@@ -169,7 +169,7 @@ def test_two_fits_give_the_same_bits(model, submission, world):
     """The same training set gives the same network and templates."""
     again = submission.Model()
     again.fit(training_set(world))
-    for a, b in zip(again.summary.network.parameters(), model.summary.network.parameters(), strict=True):
+    for a, b in zip(again.binning.network.parameters(), model.binning.network.parameters(), strict=True):
         assert torch.equal(a, b)
     assert np.array_equal(again.binned.templates.yields, model.binned.templates.yields)
 

@@ -17,6 +17,7 @@ True
 
 from fairuniverse.learning.cells import ScoreCells, score_directions
 from fairuniverse.learning.copies import ShiftedCopies, nuisance_design, shifted_copies
+from fairuniverse.learning.histogram import Binning, HistogramMethod
 from fairuniverse.learning.method import (
     ClassifierMethod,
     augmented_score,
@@ -32,11 +33,13 @@ from fairuniverse.learning.optimisation import (
 )
 from fairuniverse.learning.preprocessing import Standardizer
 from fairuniverse.learning.reproducible import deterministic
-from fairuniverse.learning.samples import further_events, template_events
+from fairuniverse.learning.samples import further_events, process_scales, template_events
 from fairuniverse.learning.score import NetworkScore, balanced
 
 __all__ = [
+    "Binning",
     "ClassifierMethod",
+    "HistogramMethod",
     "History",
     "NetworkScore",
     "ScoreCells",
@@ -53,6 +56,7 @@ __all__ = [
     "mlp",
     "nuisance_design",
     "outputs",
+    "process_scales",
     "save_network",
     "score_directions",
     "shifted_copies",

@@ -84,6 +84,20 @@ def template_events(train: TrainingSet, ratio: float = 20.0) -> TrainingSet:
     return further_events(train, wanted, purpose="templates")
 
 
+def process_scales(train: TrainingSet) -> NDArray[np.float64]:
+    """Relative effect on each process of mu and of one sigma of every normalisation nuisance.
+
+    Returns:
+        Shape (1 + n_normalisations, n_processes).
+    """
+    rows = [[float(p.is_signal) for p in train.processes]]
+    for n in train.nuisances:
+        if n.kind == "normalisation":
+            slope = n.prior.slope(n.nominal)
+            rows.append([slope * (p.name in n.processes) for p in train.processes])
+    return np.array(rows)
+
+
 def _background(train: TrainingSet) -> NDArray[np.bool_]:
     return np.array([not p.is_signal for p in train.processes])
 
