@@ -31,6 +31,14 @@ def where(request, tmp_path) -> str:
     return f"{request.getfixturevalue('s3')}/{uuid4().hex}/place"
 
 
+@pytest.fixture(params=["path", "s3"])
+def shared(request, tmp_path) -> str:
+    """A new place that other processes see, too."""
+    if request.param == "path":
+        return str(tmp_path / "place")
+    return f"{request.getfixturevalue('s3')}/{uuid4().hex}/place"
+
+
 @pytest.fixture(autouse=True)
 def quick_leases(monkeypatch):
     """Holders renew, and others lose patience, within a second."""
