@@ -43,6 +43,9 @@ _COMMAND = (sys.executable, "-P", "-m", "fairuniverse.isolation.worker")
 _WATCH_S = 0.1
 """How often the memory of the process tree is looked at, seconds."""
 
+_WATCH_SHARE = 0.02
+"""Most of the time that goes into looking."""
+
 _LAST_WORDS_S = 10.0
 """How long an ended process may take to be cleaned up, seconds."""
 
@@ -196,7 +199,7 @@ class Worker:
         )
         self._is_isolated = backend.is_isolated
         self._n_requests = 0
-        self._watched_at = self._peak_mib = 0.0
+        self._watch_again = self._peak_mib = 0.0
         self._usage = _Usage()
         self._connection, theirs = socket.socketpair()
         output, their_output = os.pipe()
@@ -360,12 +363,17 @@ class Worker:
         return _Budget(operation, timeout_s, n_cores, cpu_s, self._output.n_bytes + _MAX_OUTPUT)
 
     def _watch(self) -> None:
-        """Look at what the process tree uses, not more often than every `_WATCH_S`."""
-        now = time.perf_counter()
-        if now - self._watched_at < _WATCH_S:
+        """Look at what the process tree uses, not more often than every `_WATCH_S`.
+
+        The kernel goes through all pages to count those of a process: with gigabytes this takes much longer
+        than everything else here, so it is done as rarely as it must to take a small share of the time.
+        """
+        start = time.perf_counter()
+        if start < self._watch_again:
             return
-        self._watched_at = now
         self._usage = _usage(_processes(self.pid, self._group.pids()))
+        end = time.perf_counter()
+        self._watch_again = end + max(_WATCH_S, (end - start) / _WATCH_SHARE)
         self._peak_mib = max(self._peak_mib, self._usage.memory_mib)
         self._require_memory()
         self._budget.require(self._cpu_s(), self._output.n_bytes)
