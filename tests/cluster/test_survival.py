@@ -164,6 +164,20 @@ def test_no_scheduler(dask_folder):
         DaskCluster("tcp://127.0.0.1:1", timeout_s=1)
 
 
+def test_a_cluster_without_the_package(tmp_path, dask_folder, monkeypatch):
+    """As a scheduler of another environment: what cannot be loaded there is named, and the remedy."""
+    from fairuniverse.executors.dask import DaskCluster
+
+    (tmp_path / "only_here.py").write_text("def task():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here
+
+    with dask(dask_folder, n_workers=1) as cluster, DaskCluster(cluster.address) as executor:
+        with pytest.raises(ExecutorError, match=r"cannot load a task .*install fairuniverse there"):
+            executor.submit(only_here.task).result()
+        assert executor.submit(abs, -1).result() == 1
+
+
 @pytest.fixture
 def job(tmp_path):
     """A job whose run has been begun."""

@@ -54,6 +54,7 @@ class DaskCluster:
         self._dask = _distributed()
         self._cluster = _start(cluster, n_workers) if cluster else None
         self._address = scheduler
+        self._where = scheduler or "the new cluster"
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._seen: set[str] = set()
@@ -136,6 +137,11 @@ class DaskCluster:
             return WorkerLostError(f"worker {error.last_worker.address} was lost")
         if isinstance(error, self._dask.CancelledError | self._dask.comm.CommClosedError):
             return self._gone()
+        if isinstance(error, RuntimeError) and "deserialization" in str(error):
+            return ExecutorError(
+                f"the scheduler or a worker at {self._where} cannot load a task ({error}): "
+                "install fairuniverse there, with the same versions of Python and packages as here"
+            )
         return error
 
     def _look(self) -> None:
@@ -157,7 +163,7 @@ class DaskCluster:
 
     def _gone(self) -> ExecutorError:
         return ExecutorError(
-            f"the scheduler at {self._address or 'the new cluster'} is gone: start one and give the same "
+            f"the scheduler at {self._where} is gone: start one and give the same "
             "command again; what is finished is kept"
         )
 
