@@ -39,6 +39,9 @@ from fairuniverse.seeding import Streams
 FORMAT = 1
 """Version of the layout, and of how rows are packed and drawn."""
 
+MAX_ROWS_IN_MEMORY = 10_000_000
+"""Larger Parquet data sets stay on disk, whatever the memory of the machine: toys must not depend on it."""
+
 N_RUNS = 512
 """Runs of one class in a pseudo-experiment of the expected size."""
 

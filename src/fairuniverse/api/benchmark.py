@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.pools import OutOfCoreSimulator, StoredPool, read_manifest
+from fairuniverse.pools import MAX_ROWS_IN_MEMORY, OutOfCoreSimulator, StoredPool, read_manifest
 from fairuniverse.provenance import n_cores
 from fairuniverse.registry import find_config, make_simulator
 from fairuniverse.seeding import Streams, generator
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 TRAINING_FRACTION = 0.7
 """Share of a file that trains where the same file is the pool, too (the public protocol tests on 30 %)."""
-
-MAX_ROWS_IN_MEMORY = 10_000_000
-"""Larger Parquet data sets stay on disk, whatever the memory of the machine: toys must not depend on it."""
 
 CACHE_VARIABLE = "FAIRUNIVERSE_CACHE"
 """Environment variable: folder for prepared data sets, instead of one beside each data set."""
