@@ -75,7 +75,8 @@ class StoredSampler:
             buffers = [RowBuffer(self._pool.width) for _ in drawn]
         firsts, ends = edges[segment : segment + 2].tolist()
         read = [
-            d.read(*where, compiled.read_runs) for d, *where in zip(drawn, firsts, ends, buffers, strict=True)
+            d.read(first, end, buffer, compiled.read_runs)
+            for d, first, end, buffer in zip(drawn, firsts, ends, buffers, strict=True)
         ]
         yield [
             compiled.Process(

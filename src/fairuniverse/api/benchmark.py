@@ -78,6 +78,7 @@ class Benchmark:
         self.folder = folder or Path()
         self.source = source
         self.n_threads = n_threads or n_cores()
+        self._datasets: dict[str, Dataset] = {}
         self._require_known_names()
 
     @classmethod
@@ -182,8 +183,9 @@ class Benchmark:
         from fairuniverse.datasets import Dataset
 
         path = self.folder / name
-        is_parquet = path.is_dir() or path.suffix == ".parquet"
-        return Dataset(path, self.simulator.schema, self.simulator.processes) if is_parquet else None
+        if name not in self._datasets and (path.is_dir() or path.suffix == ".parquet"):
+            self._datasets[name] = Dataset(path, self.simulator.schema, self.simulator.processes)
+        return self._datasets.get(name)
 
     def _large(self, name: str) -> Dataset | None:
         """The data set of that name, if it is not to be read into memory."""
