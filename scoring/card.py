@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fairuniverse.accounting import Account, account, run_manifest
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.protocols import Score, ScoreValue
 from fairuniverse.results import Results, is_isolated, repeatability_warning
@@ -77,6 +78,7 @@ class ScoreCard:
         by_nuisance: Coverage in slices of each nuisance parameter, records by name.
         references: Lines to compare with.
         manifest: Provenance, as in the results.
+        account: What the run took and what had to be done again.
         is_reference: Whether it was told the true nuisance values: a line to compare with, not a method.
     """
 
@@ -93,6 +95,7 @@ class ScoreCard:
     by_nuisance: Mapping[str, Sequence[Mapping[str, Any]]]
     references: Sequence[ReferenceLine]
     manifest: Mapping[str, Any]
+    account: Account
     is_reference: bool = False
 
     def __getitem__(self, name: str) -> ScoreValue:
@@ -132,12 +135,20 @@ class ScoreCard:
     def to_flat(self) -> dict[str, float]:
         """Names and finite numbers for ``scores.json``: scores, errors as ``<name>_error``, n_toys, n_sets.
 
+        Of a run also its core_hours, workers_lost and retries.
+
         The official keys are always there and held within +-`LIMIT`, `WORST` standing for what cannot be
         computed. Any other number that does not exist or is beyond `LIMIT` is left out.
         """
         numbers: dict[str, float | None] = {"n_toys": self.n_toys, "n_sets": self.n_sets}
         for name, score in self.scores.items():
             numbers |= {name: score.value, f"{name}_error": score.error}
+        if self.account.n_sessions:
+            numbers |= {
+                "core_hours": self.account.core_hours,
+                "workers_lost": self.account.n_workers_lost,
+                "retries": len(self.account.retries),
+            }
         flat = {k: v for k, v in numbers.items() if v is not None and abs(v) <= LIMIT}
         for name, worst in WORST.items():
             value = numbers.get(name)
@@ -157,6 +168,7 @@ class ScoreCard:
             lines.append("reference: knows the true nuisances, which no method does")
         lines += [self._line(label, name) for name, label in LABELS.items() if name in self.scores]
         lines += [self._failure_line(status, count) for status, count in self.failures.items() if count]
+        lines += self._account_lines()
         for line in self.references:
             lines.append(
                 f"{'reference: ' + line.name:<{NAME_WIDTH}} official {line.quantiles_score:.2f}, "
@@ -175,6 +187,15 @@ class ScoreCard:
             message = message[: MAX_MESSAGE - 3] + "..."
         text = f"   (first: {message})" if message else ""
         return f"{'failed: ' + status:<{NAME_WIDTH}} {count}{text}"
+
+    def _account_lines(self) -> list[str]:
+        """Of a run, what it took; predictions from files have no such thing."""
+        if not self.account.n_sessions:
+            return []
+        lost, again = self.account.n_workers_lost, len(self.account.retries)
+        remark = f"   ({lost} workers lost, {again} times something done again)" if lost or again else ""
+        title = "core-hours of fit and answers (core_hours)"
+        return [f"{title:<{NAME_WIDTH}} {self.account.core_hours:.2g}{remark}"]
 
     def _line(self, label: str, name: str) -> str:
         score = self.scores[name]
@@ -282,6 +303,7 @@ def score_card(results: Results, scores: Sequence[Score] = SCORES) -> ScoreCard:
         by_nuisance={name: _records(coverage_by_nuisance(results, name)) for name in results.nuisance_names},
         references=(data_blind(n_toys, results.mu_range, results.confidence_level),),
         manifest=results.manifest,
+        account=account(results.table, run_manifest(results.manifest, str(results.submissions[0]))),
         is_reference=results.is_reference(str(results.submissions[0])),
     )
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fairuniverse.cli import main
+from partitions import numbered, write_parts
 
 CONFIG = """
 name: tiny
@@ -77,6 +78,7 @@ def test_commands_stand_in_pipeline_order():
         "init",
         "simulate",
         "shift",
+        "prepare",
         "toys",
         "check",
         "run",
@@ -175,6 +177,19 @@ def test_a_world_without_modes_is_shifted(tmp_path):
     np.testing.assert_allclose(after["x0"], before["x0"] + 0.25, atol=1e-6)
     assert after["weights"].sum() == pytest.approx(1100)
     assert "inferno_toy has no compat mode 'official'" in refuse(*chosen, "--compat", "official")
+
+
+def test_prepare_names_what_it_made(tmp_path, monkeypatch):
+    """Large data sets of a configuration are shuffled, and their folders printed; others need nothing."""
+    monkeypatch.setattr("fairuniverse.api.benchmark.MAX_ROWS_IN_MEMORY", 100)
+    write_parts(tmp_path / "data", [numbered([60, 90])])
+    for folder, words in (("data", "ready: .*data.shuffled/pool-"), ("", "nothing to prepare")):
+        source = "{file: data}" if folder else "{n_events: {signal: 9, background: 9}}"
+        (tmp_path / "c.yaml").write_text(
+            "name: c\nversion: '1'\nsimulator: {name: gaussian_2d}\nnuisances: [z]\n"
+            f"training: {{n_events: {{signal: 9, background: 9}}}}\npseudo_experiments: {source}\n"
+        )
+        assert re.search(words, invoke("prepare", tmp_path / "c.yaml"))
 
 
 def test_toys_keep_the_truth_apart(world, tmp_path):

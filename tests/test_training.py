@@ -120,3 +120,86 @@ def test_simulators_are_found_by_module_or_file(tiny_benchmark, monkeypatch):
     monkeypatch.delitem(sys.modules, type(simulator).__module__)
     assert load_simulator(where, {"width": 0.25}).width == 0.25
     assert locate(np.random.default_rng(1)) == "numpy.random._generator:Generator"
+
+
+@pytest.fixture(params=["small", "large"])
+def sized(request, train, monkeypatch):
+    """The training set, read event by event or in blocks of neighbours."""
+    if request.param == "large":
+        monkeypatch.setattr(module, "MAX_ROWS_IN_MEMORY", 100)
+        monkeypatch.setattr(module, "BLOCK", 16)
+        monkeypatch.setattr(module, "_SCAN", 64)
+    return train
+
+
+def sums(events):
+    """Weights by process."""
+    return events.sum_weights()
+
+
+def columns_of(events):
+    """Each event as bytes."""
+    return [c.tobytes() for c in np.ascontiguousarray(events.features.T)]
+
+
+def test_a_sample_has_so_many_events_of_each_process(sized):
+    """Events are some of the whole, once each; weights keep the yields, or are all there is."""
+    part = sized.sample(300)
+    assert np.bincount(part.events.process).tolist() == [300, 300]
+    assert sums(part.events) == pytest.approx(sums(sized.events))
+    chosen = columns_of(part.events)
+    assert len(set(chosen)) == 600
+    assert set(chosen) <= set(columns_of(sized.events))
+    assert part.nuisances == sized.nuisances
+    assert part.mu_range == sized.mu_range
+    everything = sized.sample(10_000)
+    np.testing.assert_array_equal(everything.events.features, sized.events.features)
+    np.testing.assert_allclose(everything.events.weights, sized.events.weights)
+
+
+def test_samples_follow_their_seed(sized):
+    """The same seed gives the same events, another one others."""
+    first, again, other = (columns_of(sized.sample(200, seed=s).events) for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_every_event_may_be_in_a_sample(sized):
+    """Over many seeds all events of a process are taken about equally often (false alarms: below 1e-4)."""
+    known = {c: i for i, c in enumerate(columns_of(sized.events))}
+    counts = np.zeros(len(known))
+    for seed in range(40):
+        counts[[known[c] for c in columns_of(sized.sample(500, seed=seed).events)]] += 1
+    signal = counts[sized.events.process == 0]
+    assert signal.mean() == pytest.approx(20)
+    assert np.abs(signal - 20).max() < 6 * np.sqrt(10)
+
+
+def test_batches_are_all_events_in_a_mixture(sized):
+    """Batches hold each event once with its weight, and every process in its proportion."""
+    parts = [part.events for part in sized.batches(600)]
+    assert len(parts) == 5
+    assert sorted(c for p in parts for c in columns_of(p)) == sorted(columns_of(sized.events))
+    total = {k: sum(sums(p)[k] for p in parts) for k in sums(sized.events)}
+    assert total == pytest.approx(sums(sized.events))
+    for part in parts:
+        assert len(part) == pytest.approx(600, abs=48)
+        assert (part.process == 0).mean() == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_parts_that_a_model_keeps_are_made_again(sized):
+    """A pickled sample or batch holds no events: it is made of the worker's training set."""
+    module.attach(sized)
+    for part in (sized.sample(100, seed=3), list(sized.batches(600))[2], sized.sample(400).sample(50)):
+        saved = pickle.dumps(part)
+        assert len(saved) < 1000
+        assert sized.is_referred_to
+        np.testing.assert_array_equal(pickle.loads(saved).events.features, part.events.features)
+
+
+def test_parts_of_nothing_are_refused(train):
+    """At least one event must be asked for."""
+    with pytest.raises(InvalidDataError, match="n_events = 0 must be at least 1"):
+        train.sample(0)
+    with pytest.raises(InvalidDataError, match="n_events = 0 must be at least 1"):
+        next(train.batches(0))

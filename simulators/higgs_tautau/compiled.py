@@ -8,9 +8,10 @@ implementation per instruction set and picks the best that the machine has; all 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ctypes import POINTER, byref, c_double, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_double, c_int, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError, MissingDependencyError
+from fairuniverse.pools import Runs
 
 INSTRUCTION_SETS = ("avx512", "avx2", "base")
 """Implementations, fastest first."""
@@ -93,6 +95,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "fu_draw_segment": (POINTER(Shift), POINTER(Draws), c_int64, POINTER(Output)),
     "fu_pack_rows": (c_int32, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p),
     "fu_alias": (c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p),
+    "fu_read_runs": (c_int, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64, c_void_p),
     "fu_label": (_KEY, c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p, c_void_p),
     "fu_order": (c_void_p, c_int64, c_void_p, c_void_p),
     "fu_close_gaps": (c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64, c_void_p),
@@ -142,6 +145,22 @@ def use(instruction_set: str) -> None:
         raise InvalidDataError(
             f"no instruction set {instruction_set!r} on this machine; known: {', '.join(INSTRUCTION_SETS)}"
         )
+
+
+def read_runs(fd: int, runs: Runs, first: int, into: NDArray[Any]) -> None:
+    """As `fairuniverse.pools.read_runs`, without the interpreter: threads do not wait for one another."""
+    error = library().fu_read_runs(
+        fd,
+        runs.starts.ctypes.data,
+        runs.length,
+        runs.n_rows,
+        into.strides[0],
+        first,
+        len(into),
+        into.ctypes.data,
+    )
+    if error:
+        raise EOFError if error < 0 else OSError(error, os.strerror(error))
 
 
 def key_words(key: tuple[int, int]) -> Any:

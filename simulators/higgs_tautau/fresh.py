@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from fairuniverse.protocols import Process
 from fairuniverse.seeding import Streams
 
 from . import compiled, systematics
-from .fast import fill_block
+from .fast import Library, fill_block
 from .schema import RECORD, SCHEMA
 from .slots import SEGMENT, Slots, aligned_block
 
@@ -33,14 +34,20 @@ class FreshSampler:
         processes: Processes with their expected yields.
         parameters: Nuisance parameters of the world.
         mode: How energy scales act, see `systematics`.
+        recoils: Records of the full chain to make events of; tables if not given.
     """
 
     def __init__(
-        self, processes: Sequence[Process], parameters: Sequence[NuisanceParameter], mode: str
+        self,
+        processes: Sequence[Process],
+        parameters: Sequence[NuisanceParameter],
+        mode: str,
+        recoils: Library | None = None,
     ) -> None:
         self._processes = tuple(processes)
         self._parameters = tuple(parameters)
         self._mode = mode
+        self._recoils = recoils
         self._slots = Slots()
         self._workspaces: list[_Workspace] = []
 
@@ -86,9 +93,8 @@ class FreshSampler:
         starts = np.cumsum(counts) - counts
         purpose = "fresh:" + ":".join(map(str, streams.indices))
         for process, start, n in zip(self._processes, starts.tolist(), counts.tolist(), strict=True):
-            fill_block(
-                space.record, start, n, process.name, seed=streams.seed, purpose=purpose, block=segment
-            )
+            key: dict[str, Any] = {"seed": streams.seed, "purpose": purpose, "block": segment}
+            fill_block(space.record, start, n, process.name, **key, recoils=self._recoils)
         first_slot, n_events = segment * SEGMENT, int(counts.sum())
         order = space.arrange(self._slots.labels[first_slot : first_slot + n_events], starts)
         shift = systematics.kernel_shift(values, self._mode, streams.key(f"soft_met:{segment}"), select=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fairuniverse.seeding import generator
 
-from .fast import BLOCK_EVENTS, generate_block
+from .fast import BLOCK_EVENTS, Library, generate_block
 from .schema import SCHEMA
 from .systematics import nominal_features
 
@@ -46,6 +46,7 @@ def generate_prescaled(
     *,
     seed: int,
     purpose: str,
+    recoils: Library | None = None,
     n_threads: int = 1,
     progress: Callable[[int], object] | None = None,
 ) -> Sample:
@@ -57,13 +58,14 @@ def generate_prescaled(
         prescale: How many events that do not resemble the signal each kept one stands for.
         seed: Seed of the benchmark.
         purpose: What the events are for.
+        recoils: Records of the full chain to make events of; tables if not given.
         n_threads: Threads to use; the bytes do not depend on it.
         progress: Called with the number of simulated events that were just finished.
     """
 
     def block(i: int) -> Sample:
         size = min(BLOCK_EVENTS, n_events - i * BLOCK_EVENTS)
-        record = generate_block(process, size, seed=seed, purpose=purpose, block=i)
+        record = generate_block(process, size, seed=seed, purpose=purpose, block=i, recoils=recoils)
         features = nominal_features(record)
         coins = generator(seed, f"{purpose}:prescale:{process}", i).random(size)
         is_core = is_signal_like(features)

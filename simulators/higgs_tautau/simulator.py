@@ -16,7 +16,7 @@ from fairuniverse.pools import StoredPool
 from fairuniverse.protocols import Process, Sampler
 from fairuniverse.seeding import Streams
 
-from .fast import generate_records
+from .fast import Library, generate_records
 from .fresh import FreshSampler
 from .pool import PoolSampler
 from .prescale import generate_prescaled
@@ -37,6 +37,9 @@ class HiggsTauTau:
             consistently; ``"official"`` as the public challenge did, value for value.
         yields: Preset of expected events, ``"official"`` or ``"physics"``.
         boundary: What becomes of nuisance draws outside their range, ``"clip"`` or ``"truncate"``.
+        recoil: Where the hard process and what recoils against it come from: ``"tables"``, fast and without
+            repetition; ``"library"``, records of the full simulation that come with the package; or the
+            folder of a library of your own (see ``full/pack.py``).
 
     Raises:
         InvalidConfigError: One of the options has no such value.
@@ -47,11 +50,13 @@ class HiggsTauTau:
         systematics: Systematics = "detector",
         yields: str = "official",
         boundary: Boundary = "clip",
+        recoil: str = "tables",
     ) -> None:
         self.systematics = _one_of("systematics", systematics, get_args(Systematics))
         self._processes = processes(_one_of("yields", yields, YIELDS))
         _one_of("boundary", boundary, get_args(Boundary))
         self._nuisances = tuple(replace(p, boundary=boundary) for p in NUISANCES)
+        self._recoils = None if recoil == "tables" else Library(None if recoil == "library" else recoil)
 
     @property
     def schema(self) -> Schema:
@@ -100,7 +105,9 @@ class HiggsTauTau:
         if prescale != 1:
             return self._generate_prescaled(counts, prescale, seed, purpose, n_threads, progress)
         named = list(zip(PROCESS_NAMES, counts, strict=True))
-        record = generate_records(named, seed=seed, purpose=purpose, n_threads=n_threads, progress=progress)
+        record = generate_records(
+            named, seed=seed, purpose=purpose, recoils=self._recoils, n_threads=n_threads, progress=progress
+        )
         weights = [p.expected_yield / n if n else 0.0 for p, n in zip(self._processes, counts, strict=True)]
         return Events(
             SCHEMA,
@@ -125,7 +132,14 @@ class HiggsTauTau:
         parts = []
         for code, (process, n) in enumerate(zip(self._processes, counts, strict=True)):
             features, record, weights = generate_prescaled(
-                process.name, n, prescale, seed=seed, purpose=purpose, n_threads=n_threads, progress=progress
+                process.name,
+                n,
+                prescale,
+                seed=seed,
+                purpose=purpose,
+                recoils=self._recoils,
+                n_threads=n_threads,
+                progress=progress,
             )
             weights *= process.expected_yield / (weights.sum() or 1.0)
             codes = np.full(len(weights), code, np.uint8)
@@ -184,7 +198,7 @@ class HiggsTauTau:
 
     def fresh_sampler(self) -> Sampler:
         """Pseudo-experiments of newly simulated events: no two share any."""
-        return FreshSampler(self.processes, self._nuisances, self.systematics)
+        return FreshSampler(self.processes, self._nuisances, self.systematics, self._recoils)
 
     def _counts(self, n_events: Mapping[str, int]) -> list[int]:
         unknown = sorted(set(n_events) - set(PROCESS_NAMES))

@@ -74,7 +74,10 @@ class StoredSampler:
         except IndexError:  # each thread that works at the same time needs some
             buffers = [RowBuffer(self._pool.width) for _ in drawn]
         firsts, ends = edges[segment : segment + 2].tolist()
-        read = [d.read(*where) for d, *where in zip(drawn, firsts, ends, buffers, strict=True)]
+        read = [
+            d.read(first, end, buffer, compiled.read_runs)
+            for d, first, end, buffer in zip(drawn, firsts, ends, buffers, strict=True)
+        ]
         yield [
             compiled.Process(
                 rows=rows.ctypes.data,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 SECONDS_PER_HOUR = 3600
 
+_LARGEST = 1e12
+"""Numbers beyond are no counts and no seconds."""
+
 
 @dataclass(frozen=True)
 class Account:
@@ -48,12 +51,14 @@ def account(table: pd.DataFrame, manifest: Mapping[str, Any]) -> Account:
 
     Args:
         table: Its rows of the results table.
-        manifest: Its manifest; predictions that were scored from files have no sessions in theirs.
+        manifest: Its manifest, which may be a stranger's and hold anything; predictions that were scored from
+            files have no sessions in theirs.
     """
     answered = table[table["status"] != "missing"]
     failed = answered[answered["status"] != "ok"]
-    sessions = manifest.get("sessions", [])
-    fit_s = manifest.get("fit", {}).get("cpu_time_s", 0.0)
+    sessions = [session for session in _list(manifest.get("sessions")) if isinstance(session, Mapping)]
+    fit = manifest.get("fit")
+    fit_s = _number(fit.get("cpu_time_s")) if isinstance(fit, Mapping) else 0.0
     return Account(
         n_answered=len(answered),
         failures={str(status): int(n) for status, n in failed["status"].value_counts().items()},
@@ -61,20 +66,36 @@ def account(table: pd.DataFrame, manifest: Mapping[str, Any]) -> Account:
         wall_s_per_toy=_mean(answered, "wall_time_s"),
         cpu_s_per_toy=_mean(answered, "cpu_time_s"),
         n_sessions=len(sessions),
-        n_workers_lost=sum(int(s.get("n_workers_lost", 0)) for s in sessions),
-        retries=tuple(str(retry) for s in sessions for retry in s.get("retries", [])),
+        n_workers_lost=int(sum(_number(s.get("n_workers_lost")) for s in sessions)),
+        retries=tuple(str(retry) for s in sessions for retry in _list(s.get("retries"))),
     )
 
 
 def accounts(results: Results) -> dict[str, Account]:
     """Account of each submission by its name."""
-    runs = results.manifest.get("runs", {})
     return {
-        name: account(results.of(name).table, runs.get(name, results.manifest))
+        name: account(results.of(name).table, run_manifest(results.manifest, name))
         for name in results.submissions
     }
 
 
+def run_manifest(manifest: Mapping[str, Any], submission: str) -> Mapping[str, Any]:
+    """Manifest of one submission's run in that of several."""
+    found: Mapping[str, Any] = manifest.get("runs", {}).get(submission, manifest)
+    return found
+
+
+def _list(entry: object) -> list[Any]:
+    return entry if isinstance(entry, list) else []
+
+
+def _number(entry: object) -> float:
+    """A number of a manifest; 0 for anything else."""
+    if isinstance(entry, int | float) and abs(entry) < _LARGEST:
+        return float(entry)
+    return 0.0
+
+
 def _mean(table: pd.DataFrame, column: str) -> float | None:
-    known = table[column].dropna() if column in table else ()
-    return float(sum(known) / len(known)) if len(known) else None
+    known = table[column].dropna() if column in table else table.iloc[:0, 0]
+    return float(known.mean()) if len(known) else None

@@ -74,7 +74,7 @@ class _Commands(click.Group):
         except FairUniverseError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            resumes = ctx.invoked_subcommand in ("run", "toys")
+            resumes = ctx.invoked_subcommand in ("run", "toys", "prepare")
             click.echo(f"interrupted{_RESUME if resumes else ''}", err=True)
             sys.exit(130)
 
@@ -237,6 +237,22 @@ def shift(
         source, output, values, simulator=simulator, compat=compat, noise=noise, seed=seed, n_threads=threads
     )
     click.echo(f"wrote {n_after:,} of {n_before:,} events to {output}")
+
+
+@main.command()
+@config_argument
+def prepare(config: str) -> None:
+    """Bring the data sets of CONFIG that are larger than memory into random order on disk.
+
+    `run` and `toys` do it, too, when they first need it. The same command goes on where it stopped.
+    """
+    from fairuniverse import api
+
+    folders = api.Benchmark.load(config).prepare()
+    for folder in folders:
+        click.echo(f"ready: {folder}")
+    if not folders:
+        click.echo("nothing to prepare: no data set of this benchmark has more than ten million rows")
 
 
 @main.command()

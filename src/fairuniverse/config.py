@@ -43,7 +43,9 @@ class TrainingConfig:
         n_events: Simulated events per process.
         prescale: Of simulated events that do not resemble the signal one in so many is kept, with so many
             times the weight.
-        file: A Parquet or ROOT table to use instead of simulated events, relative to the configuration.
+        file: A Parquet or ROOT table, or a folder of Parquet files, to use instead of simulated events,
+            relative to the configuration. Parquet of more than ten million rows stays on disk, in random
+            order: methods read it with `sample` and `batches`.
         seed: Seed of everything random in training. Submissions know it, so it is not that of the toys.
     """
 
@@ -64,7 +66,9 @@ class PseudoExperimentsConfig:
             all toys share the pool's own fluctuation), "fresh" simulates new events for every toy.
         n_events: Simulated events of the pool per process; only in mode "pool".
         prescale: As for training events; only in mode "pool".
-        file: A Parquet or ROOT table to use as the pool instead, relative to the configuration.
+        file: A Parquet or ROOT table, or a folder of Parquet files, to use as the pool instead, relative to
+            the configuration. Of Parquet with more than ten million rows a toy reads what it draws, in runs
+            of neighbours in a random order (see `fairuniverse.pools`).
         mu_values: Fixed true mu of each set; drawn uniformly from mu_range if not given.
     """
 

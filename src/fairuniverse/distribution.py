@@ -7,6 +7,7 @@ nothing is asked twice that has an answer.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,9 @@ MAX_TRIES = 3
 
 _VISIBLE_S = 60.0
 """How long a file that another machine wrote may take to be seen, seconds."""
+
+_RECORD_S = 5.0
+"""How often manifests are written again while workers are being lost, seconds."""
 
 _AHEAD = 2
 """Tasks that are handed out for each worker."""
@@ -119,6 +123,8 @@ class Distribution:
         self._lost: dict[int, int] = {}
         self._tries: Counter[int] = Counter()
         self._block_s = 0.0
+        self._recorded = (0, 0)
+        self._recorded_at = -math.inf
 
     def __enter__(self) -> Self:
         return self
@@ -128,8 +134,7 @@ class Distribution:
             self._executor.everywhere(release, self._job.session)
         finally:
             self._tally.n_lost = self._executor.n_lost
-            for entry in self._entries:
-                entry.record_session(executor=self._executor.description, **self._tally.to_json())
+            self._record()
 
     def fit(self, *, n_threads: int) -> None:
         """Fit every submission without a model, each on a worker.
@@ -164,6 +169,7 @@ class Distribution:
                 for future in done:
                     todo.extendleft(reversed(self._finished(future, running.pop(future))))
                 self._tally.n_lost = self._executor.n_lost
+                self._record_losses()
                 watch(self._tally)
         finally:
             for future in running:
@@ -178,6 +184,18 @@ class Distribution:
         tasks = {number: (number, toys) for number, toys in recorded.items() if toys is not None}
         for number, found in self._each(ask_again, tasks):
             self._entries[number].record_repeatability(found)
+
+    def _record(self) -> None:
+        """Write into the manifests what this session did."""
+        for entry in self._entries:
+            entry.record_session(executor=self._executor.description, **self._tally.to_json())
+
+    def _record_losses(self) -> None:
+        """The same before the session ends, if something was lost: this process may be the next."""
+        lost = self._tally.n_lost, len(self._tally.retries)
+        if lost != self._recorded and time.monotonic() - self._recorded_at > _RECORD_S:
+            self._recorded, self._recorded_at = lost, time.monotonic()
+            self._record()
 
     def _each(
         self, task: Callable[..., T], arguments: Mapping[int, tuple[Any, ...]]

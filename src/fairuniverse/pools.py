@@ -23,10 +23,10 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,14 @@ from fairuniverse.seeding import Streams
 FORMAT = 1
 """Version of the layout, and of how rows are packed and drawn."""
 
-N_RUNS = 1024
+MAX_ROWS_IN_MEMORY = 10_000_000
+"""Larger Parquet data sets stay on disk, whatever the memory of the machine: toys must not depend on it."""
+
+N_RUNS = 512
 """Runs of one class in a pseudo-experiment of the expected size."""
+
+N_PROBES = 8
+"""Runs whose beginnings tell whether a class seems to be in memory: to have it read ahead is not free."""
 
 MIN_RUNS_IN_CLASS = 256
 """Runs are so short that a class holds at least as many."""
@@ -126,13 +132,16 @@ class Drawn:
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def read(self, first: int, end: int, buffer: RowBuffer) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    def read(
+        self, first: int, end: int, buffer: RowBuffer, how: ReadRuns | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
         """Rows among which are the draws from `first` to `end` - 1, and which row each of these draws is.
 
         Args:
             first: First draw.
             end: One past the last draw.
             buffer: Where rows are read to; another read may overwrite them.
+            how: A faster `read_runs`.
 
         Raises:
             StorageError: They cannot be read.
@@ -145,7 +154,7 @@ class Drawn:
             return buffer.first(0), chosen
         begin = chosen[0]
         rows = buffer.first(int(chosen[-1] - begin) + 1)
-        self._runs.read(self._rows, int(begin), rows)
+        self._rows.read(self._runs, int(begin), rows, how or read_runs)
         return rows, chosen - begin
 
 
@@ -215,6 +224,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+ReadRuns: TypeAlias = "Callable[[int, Runs, int, NDArray[Any]], None]"
+
+_NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
+
 _REMEDY = "remove its folder, it is made anew"
 
 
@@ -248,21 +261,24 @@ class File:
             where = first * self._item_bytes, n_items * self._item_bytes
             os.posix_fadvise(self._fd, *where, os.POSIX_FADV_WILLNEED)
 
-    def read(self, first: int, into: NDArray[Any]) -> None:
-        """Fill an array with the items from `first` on.
+    def is_in_memory(self, item: int) -> bool:
+        """Whether the system has an item, and could give it without reading from the disk."""
+        try:
+            return os.preadv(self._fd, [bytearray(1)], item * self._item_bytes, _NO_WAIT) == 1
+        except OSError:  # not in memory, or a file system that does not tell
+            return False
+
+    def read(self, runs: Runs, first: int, into: NDArray[Any], how: ReadRuns) -> None:
+        """Fill an array with the items of the candidates from `first` on.
 
         Raises:
             StorageError: They cannot be read.
         """
-        view, offset = into.data.cast("B"), first * self._item_bytes
         try:
-            while (n := os.preadv(self._fd, [view], offset)) < len(view):
-                if n == 0:
-                    raise StorageError(f"{self._path} has become shorter meanwhile: {_REMEDY}")
-                view, offset = view[n:], offset + n
+            how(self._fd, runs, first, into)
+        except EOFError as error:
+            raise StorageError(f"{self._path} has become shorter meanwhile: {_REMEDY}") from error
         except OSError as error:
-            if isinstance(error, StorageError):
-                raise
             raise StorageError(f"cannot read {self._path} ({error.strerror}): {_REMEDY}") from error
 
 
@@ -276,30 +292,49 @@ class Runs:
         n_rows: Rows of the class.
     """
 
-    starts: list[int]
+    starts: NDArray[np.int64]
     length: int
     n_rows: int
 
-    def read(self, file: File, first: int, into: NDArray[Any]) -> None:
-        """Fill an array with the items of the candidates from `first` on."""
-        at = 0
-        for row, n in self._pieces(first, len(into)):
-            file.read(row, into[at : at + n])
-            at += n
-
     def announce(self, file: File, n_candidates: int) -> None:
-        """Have the system begin to read so many."""
-        for row, n in self._pieces(0, n_candidates):
+        """Have the system begin to read so many, unless it seems to have them."""
+        if all(file.is_in_memory(start) for start in self.starts[:N_PROBES].tolist()):
+            return
+        for row, n in self.pieces(0, n_candidates):
             file.announce(row, n)
 
-    def _pieces(self, first: int, n_candidates: int) -> Iterator[tuple[int, int]]:
+    def pieces(self, first: int, n_candidates: int) -> Iterator[tuple[int, int]]:
         """First row and number of rows of what lies in sequence."""
         while n_candidates:
             run, offset = divmod(first, self.length)
-            row = (self.starts[run] + offset) % self.n_rows
+            row = (int(self.starts[run]) + offset) % self.n_rows
             n = min(self.length - offset, self.n_rows - row, n_candidates)
             yield row, n
             first, n_candidates = first + n, n_candidates - n
+
+
+def read_runs(fd: int, runs: Runs, first: int, into: NDArray[Any]) -> None:
+    """Fill an array with items of a file.
+
+    Args:
+        fd: The file.
+        runs: Where the candidates are.
+        first: First candidate to read.
+        into: Room for as many as are to be read, one after the other.
+
+    Raises:
+        OSError: The system cannot read them.
+        EOFError: The file is too short.
+    """
+    view = into.data.cast("B")
+    item_bytes = into.strides[0]
+    for row, n in runs.pieces(first, len(into)):
+        offset, end = row * item_bytes, (row + n) * item_bytes
+        while offset < end:
+            n_read = os.preadv(fd, [view[: end - offset]], offset)
+            if n_read == 0:
+                raise EOFError
+            view, offset = view[n_read:], offset + n_read
 
 
 class _Source:
@@ -327,19 +362,19 @@ class _Source:
                 chosen = chosen[_kept(self._limits[chosen], streams.rng(f"thinning:{entry.name}"))]
             return Drawn(entry, self._rows, chosen, None)
         starts = rng.integers(entry.n_rows, size=-(-n // entry.run_length))
-        runs = Runs(starts.tolist(), entry.run_length, entry.n_rows)
+        runs = Runs(starts, entry.run_length, entry.n_rows)
         runs.announce(self._rows, n)
         chosen = np.arange(n, dtype=np.uint32)
         if isinstance(self._limits, File):
             runs.announce(self._limits, n)
             limits = np.empty(n, dtype=np.uint32)
-            runs.read(self._limits, 0, limits)
+            self._limits.read(runs, 0, limits, read_runs)
             chosen = chosen[_kept(limits, streams.rng(f"thinning:{entry.name}"))]
         return Drawn(entry, self._rows, chosen, runs)
 
 
 def _loaded(file: Any, into: Any) -> Any:
-    file.read(0, into)
+    file.read(Runs(np.zeros(1, np.int64), len(into), len(into)), 0, into, read_runs)
     return into
 
 

@@ -24,7 +24,7 @@ from fairuniverse.isolation.answers import Answer
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import SharedTraining, feature_columns
 from fairuniverse.isolation.shared import SharedTable
-from fairuniverse.presentation import BLOCK_TOYS, Presentation, block_of
+from fairuniverse.presentation import BLOCK_TOYS, Presentation
 from fairuniverse.provenance import versions
 from fairuniverse.repeatability import Recorded, Repeatability
 from fairuniverse.station import Benchmark, Crewing, Fit, Station, share_training
@@ -191,7 +191,7 @@ class _Host:
         """Who answers one block, which becomes one part."""
         station, earlier = self.stations[number], []
         if len(places) < BLOCK_TOYS:
-            earlier = [row for row in station.folder.rows() if block_of(row["place"]) == block]
+            earlier = station.folder.rows(block * BLOCK_TOYS, (block + 1) * BLOCK_TOYS - 1)
         return station.team(places, [self._lane(number)], earlier, part_s=math.inf)
 
     def _ask(self, place: int, asked: Sequence[tuple[int, Team]], report: Report) -> None:

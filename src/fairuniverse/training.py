@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.events import Events
 from fairuniverse.nuisance import NuisanceParameter, complete
+from fairuniverse.pools import MAX_ROWS_IN_MEMORY
 from fairuniverse.protocols import Process, Simulator
-from fairuniverse.seeding import Streams, seed_sequence
+from fairuniverse.seeding import Streams, generator, seed_sequence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +83,13 @@ def _load_file(file: Path) -> Any:
     return module
 
 
+BLOCK = 1 << 12
+"""Neighbours that a sample of a large training set takes together."""
+
+_SCAN = 1 << 20
+"""Events that are looked at together."""
+
+
 class TrainingSet:
     """Training events of a benchmark and everything a method may know about the world.
 
@@ -115,6 +124,7 @@ class TrainingSet:
         self.is_referred_to = False
         self.mu_range = (float(mu_range[0]), float(mu_range[1]))
         self.confidence_level = confidence_level
+        self._made: tuple[Any, ...] | None = None
 
     @property
     def simulator(self) -> Simulator:
@@ -140,6 +150,102 @@ class TrainingSet:
     def events(self) -> Events:
         """Nominal events before any selection, as they were simulated or read."""
         return self._events
+
+    def sample(self, n_events: int, *, seed: int = 0) -> TrainingSet:
+        """A training set of some of the events, for methods that cannot hold all.
+
+        Args:
+            n_events: Most events of each process; they are taken by chance, and their weights grow so that
+                each process keeps its expected yield.
+            seed: Which events.
+
+        Raises:
+            InvalidDataError: No events asked for.
+
+        Notes:
+            A set of more than ten million events is read in pieces of `BLOCK` neighbours. Such sets are in
+            random order, or simulated, where neighbours are as independent as any others.
+        """
+        if n_events < 1:
+            raise InvalidDataError(f"n_events = {n_events} must be at least 1")
+        rows = self._chosen_rows(n_events, seed)
+        events = self._events.select(rows)
+        assert events.weights is not None
+        assert events.process is not None
+        kept = np.bincount(events.process, events.weights, len(self.processes))
+        factors = np.divide(self._totals, kept, out=np.ones_like(kept), where=kept > 0)
+        return self._part(
+            replace(events, weights=events.weights * factors[events.process]), _sample, n_events, seed
+        )
+
+    def batches(self, n_events: int) -> Iterator[TrainingSet]:
+        """All events in parts with the same mixture of processes, each a training set.
+
+        Weights are those of the whole: what is added up over the batches is what all events give.
+
+        Args:
+            n_events: Events of a batch, about.
+
+        Raises:
+            InvalidDataError: No events asked for.
+        """
+        if n_events < 1:
+            raise InvalidDataError(f"n_events = {n_events} must be at least 1")
+        n_batches = max(1, round(len(self._events) / n_events))
+        for number in range(n_batches):
+            yield self._batch(number, n_batches)
+
+    def _batch(self, number: int, n_batches: int) -> TrainingSet:
+        n, block = len(self._events), self._block
+        rows = _rows_of_blocks(np.arange(number, -(-n // block), n_batches), block, n)
+        return self._part(self._events.select(rows), _batch, number, n_batches)
+
+    @property
+    def _block(self) -> int:
+        """Neighbours that are read together: one by one only from a set that fits into memory."""
+        return BLOCK if len(self._events) > MAX_ROWS_IN_MEMORY else 1
+
+    @cached_property
+    def _totals(self) -> NDArray[np.float64]:
+        """Sum of weights by process, added up without a copy of all."""
+        events, n = self._events, len(self._events)
+        assert events.weights is not None
+        assert events.process is not None
+        totals = np.zeros(len(self.processes))
+        for i in range(0, n, _SCAN):
+            part = slice(i, i + _SCAN)
+            totals += np.bincount(events.process[part], events.weights[part], len(totals))
+        return totals
+
+    def _chosen_rows(self, n_events: int, seed: int) -> NDArray[np.int64]:
+        """Rows of at most so many events of each process, in ascending order."""
+        n, block = len(self._events), self._block
+        assert self._events.process is not None
+        order = generator(self.seed, "training sample", seed).permutation(-(-n // block))
+        wanted = np.full(len(self.processes), n_events)
+        chosen: list[NDArray[np.int64]] = []
+        for i in range(0, len(order), _SCAN // block):
+            rows = _rows_of_blocks(order[i : i + _SCAN // block], block, n)
+            codes = self._events.process[rows]
+            for code in np.flatnonzero(wanted):
+                found = rows[codes == code][: wanted[code]]
+                wanted[code] -= len(found)
+                chosen.append(found)
+            if not wanted.any():
+                break
+        return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)
+
+    def _part(self, events: Events, make: Callable[..., TrainingSet], *arguments: int) -> TrainingSet:
+        part = TrainingSet(
+            self._simulator,
+            events,
+            seed=self.seed,
+            nuisances=self._nuisances,
+            mu_range=self.mu_range,
+            confidence_level=self.confidence_level,
+        )
+        part._made = make, (self, *arguments)
+        return part
 
     @cached_property
     def data(self) -> pd.DataFrame:
@@ -183,8 +289,24 @@ class TrainingSet:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A model that keeps its training set is saved without the events, which every worker can be given.
+        if self._made is not None:
+            return self._made
         self.is_referred_to = True
         return attached_training_set, ()
+
+
+def _sample(training: TrainingSet, n_events: int, seed: int) -> TrainingSet:
+    return training.sample(n_events, seed=seed)
+
+
+def _batch(training: TrainingSet, number: int, n_batches: int) -> TrainingSet:
+    return training._batch(number, n_batches)
+
+
+def _rows_of_blocks(blocks: NDArray[np.int64], size: int, n_rows: int) -> NDArray[np.int64]:
+    """Rows of blocks of neighbours; the last block of all may be short."""
+    rows = (blocks[:, None] * size + np.arange(size)).ravel()
+    return rows[rows < n_rows]
 
 
 _attached: TrainingSet | None = None

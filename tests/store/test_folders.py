@@ -8,7 +8,7 @@ import pytest
 
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.results import COLUMNS
-from fairuniverse.store import RunStore, find_runs, read_results
+from fairuniverse.store import LocalPlace, RunStore, compact, find_runs, read_manifest, read_results
 from small_runs import IDENTITY, make_run, row
 
 
@@ -182,3 +182,36 @@ def test_no_run(tmp_path):
     """The message says what a run looks like."""
     with pytest.raises(StorageError, match=r"no run at .*manifest\.json"):
         find_runs(tmp_path)
+
+
+def test_rows_from_one_place_to_another(tmp_path, monkeypatch):
+    """Only parts that may have them are opened."""
+    run = make_run(tmp_path / "run", [(i, j) for i in range(2) for j in range(3)])
+    opened = []
+    read_all = LocalPlace.read_all
+    monkeypatch.setattr(LocalPlace, "read_all", lambda p, names: opened.extend(names) or read_all(p, names))
+    with RunStore(run, IDENTITY) as store:
+        assert [r["place"] for r in store.rows(1, 100)] == [1, 2, 100]
+    assert len(opened) == 3
+
+
+def test_parts_that_vanish_while_they_are_read_are_looked_for_again(tmp_path, monkeypatch):
+    """Somebody merges them: the merged one has the rows. For ever, it is an error."""
+    run = make_run(tmp_path / "run", [(0, 0), (0, 1)])
+    before, files = read_results(run).table, LocalPlace.files
+
+    def merged_meanwhile(place, folder=""):
+        names = files(place, folder)
+        if folder == "parts" and len(names) > 1:
+            with monkeypatch.context() as patch:
+                patch.setattr(LocalPlace, "files", files)
+                compact(run)
+        return names
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalPlace, "files", merged_meanwhile)
+        pd.testing.assert_frame_equal(read_results(run).table, before)
+    ghost = f"parts/part-{read_manifest(run)['run']}-0000000-0000002.parquet"
+    monkeypatch.setattr(LocalPlace, "files", lambda place, folder="": [ghost, *files(place, folder)])
+    with pytest.raises(StorageError, match=r"vanish while they are read .*nobody merges"):
+        read_results(run)

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from fairuniverse.seeding import seed_sequence
 from ..compiled import INSTRUCTION_SETS, load
 from ..schema import RECORD
 from ..world import PROCESS_NAMES
+from .library import KernelLibrary, Library
 
 BLOCK_EVENTS = 50_000
 """Events of a full block; the last block of a sample may be shorter."""
@@ -24,12 +26,14 @@ BLOCK_EVENTS = 50_000
 @cache
 def _library() -> ctypes.CDLL:
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
-    signatures = {
+    signatures: dict[str, tuple[Any, ...]] = {
         "generate_block": (ctypes.c_int, integer, pointer, pointer, integer),
+        "generate_from_library": (ctypes.POINTER(KernelLibrary), integer, pointer, pointer, integer),
         "sample_tau_pairs": (ctypes.c_int, ctypes.c_float, integer, pointer, pointer),
         "fast_use": (ctypes.c_char_p,),
     }
     library = load("_fast.so", signatures)
+    library.generate_from_library.restype = integer
     next(name for name in INSTRUCTION_SETS if library.fast_use(name.encode()) == 0)
     return library
 
@@ -47,7 +51,13 @@ def use(instruction_set: str) -> None:
 
 
 def generate_block(
-    process: str, n_events: int, *, seed: int, purpose: str = "simulate", block: int = 0
+    process: str,
+    n_events: int,
+    *,
+    seed: int,
+    purpose: str = "simulate",
+    block: int = 0,
+    recoils: Library | None = None,
 ) -> NDArray[np.float32]:
     """Detector-level records of selected events of one process.
 
@@ -57,6 +67,7 @@ def generate_block(
         seed: Seed of the benchmark.
         purpose: What the events are for; other purposes give independent events.
         block: Index of the block within the sample.
+        recoils: Records of the full chain to make events of; tables if not given.
 
     Returns:
         Shape (32, n_events), float32, rows as in the schema's record (GeV, rad). The first events of a
@@ -64,10 +75,11 @@ def generate_block(
 
     Raises:
         InvalidDataError: An unknown process, or a negative number of events.
+        StorageError: The records cannot be read.
     """
     _require_valid(process, n_events)
     out = np.empty((len(RECORD), n_events), np.float32)
-    fill_block(out, 0, n_events, process, seed=seed, purpose=purpose, block=block)
+    fill_block(out, 0, n_events, process, seed=seed, purpose=purpose, block=block, recoils=recoils)
     return out
 
 
@@ -76,6 +88,7 @@ def generate_records(
     *,
     seed: int,
     purpose: str = "simulate",
+    recoils: Library | None = None,
     n_threads: int = 1,
     progress: Callable[[int], object] | None = None,
 ) -> NDArray[np.float32]:
@@ -86,6 +99,7 @@ def generate_records(
 
     Raises:
         InvalidDataError: An unknown process, or a negative number of events.
+        StorageError: The records of the full chain cannot be read.
     """
     for process, n in n_events:
         _require_valid(process, n)
@@ -98,7 +112,7 @@ def generate_records(
         start += n
 
     def work(first: int, size: int, process: str, block: int) -> int:
-        fill_block(out, first, size, process, seed=seed, purpose=purpose, block=block)
+        fill_block(out, first, size, process, seed=seed, purpose=purpose, block=block, recoils=recoils)
         return size
 
     with ThreadPoolExecutor(n_threads) as pool:
@@ -140,9 +154,26 @@ def _require_valid(process: str, n_events: int) -> None:
 
 
 def fill_block(
-    out: NDArray[np.float32], first: int, n_events: int, process: str, *, seed: int, purpose: str, block: int
-) -> None:
-    """Write one block, as `generate_block` returns it, into the columns of `out` that start at `first`."""
-    key = seed_sequence(seed, f"{purpose}:{process}", block).generate_state(6, np.uint64)
+    out: NDArray[np.float32],
+    first: int,
+    n_events: int,
+    process: str,
+    *,
+    seed: int,
+    purpose: str,
+    block: int,
+    recoils: Library | None = None,
+) -> int:
+    """Write one block, as `generate_block` returns it, into the columns of `out` that start at `first`.
+
+    Returns:
+        The number of candidates that the events were chosen of, where they are made of records; else 0.
+    """
     address, stride = out.ctypes.data + first * out.itemsize, out.strides[0] // out.itemsize
-    _library().generate_block(PROCESS_NAMES.index(process), n_events, key.ctypes.data, address, stride)
+    if recoils is None:
+        key = seed_sequence(seed, f"{purpose}:{process}", block).generate_state(6, np.uint64)
+        _library().generate_block(PROCESS_NAMES.index(process), n_events, key.ctypes.data, address, stride)
+        return 0
+    key = seed_sequence(seed, f"{purpose}:recoils:{process}", block).generate_state(4, np.uint64)
+    kernel = recoils.kernel(process)
+    return int(_library().generate_from_library(kernel, n_events, key.ctypes.data, address, stride))

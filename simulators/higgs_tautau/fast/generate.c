@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "../kernel/processor.h"
+#include "library.h"
 #include "processes.h"
 
 enum { H_TAUTAU, Z_TAUTAU, TTBAR, DIBOSON };
@@ -65,6 +66,16 @@ void generate_block(int process, int64_t n, const uint64_t key[6], float *record
         while (!make_candidate(&rng, &ev, process, is_fake)) {}
         write_event(&rng, &ev, record + i, stride);
     }
+}
+
+/* As generate_block, with events of records from the full chain: returns the number of candidates they are chosen of. */
+int64_t generate_from_library(const Library *library, int64_t n, const uint64_t key[4], float *record, int64_t stride) {
+    Rng rng = {{key[0], key[1], key[2], key[3]}, 0, 0};
+    int64_t n_candidates = 0;
+    for (int64_t i = 0; i < n; i++)
+        do n_candidates++;
+        while (!make_from_library(&rng, library, record + i, stride));
+    return n_candidates;
 }
 
 /* For tests of the decay model: n pairs of taus of energy e_tau, one to a lepton and one to hadrons, before any cut.

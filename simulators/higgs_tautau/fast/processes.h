@@ -56,12 +56,6 @@ static inline int within_reach(Vec tau) {
     return p2 > MIN_LEPTON_PT * MIN_LEPTON_PT && tau.z * tau.z < REACH * REACH * p2;
 }
 
-/* Polarisations of the two taus: equal from a vector boson, opposite from a scalar. */
-static inline void draw_polarisations(Rng *rng, int is_scalar, float *first, float *second) {
-    *first = is_scalar ? sign(rng) : (chance(rng, 0.5f * (1 - Z_POLARISATION)) ? 1.f : -1.f);
-    *second = is_scalar ? -*first : *first;
-}
-
 /* One tau to a lepton, the other to hadrons; `cosine` is that of the leptonic tau. */
 static inline int decay_to_taus(Rng *rng, const Shapes *shapes, Event *ev, Vec boson, float m, float cosine, int is_scalar) {
     float e = 0.5f * m, p = sqrt_f(e * e - M_TAU * M_TAU);

@@ -21,6 +21,12 @@
 #define B_MUON 0.1739f
 #define B_HADRONIC 0.6479f
 
+/* Polarisations of the two taus: equal from a vector boson, opposite from a scalar. */
+static inline void draw_polarisations(Rng *rng, int is_scalar, float *first, float *second) {
+    *first = is_scalar ? sign(rng) : (chance(rng, 0.5f * (1 - Z_POLARISATION)) ? 1.f : -1.f);
+    *second = is_scalar ? -*first : *first;
+}
+
 /* Cosine with density (1 + a c) / 2. */
 static inline float cosine_at(float a, float u) {
     return (4 * u + a - 2) / (sqrt_f((1 - a) * (1 - a) + 4 * a * u) + 1);

@@ -223,8 +223,7 @@ class Cards(Card):
     @cached_property
     def digest(self) -> str:
         """What the cards say, in 16 hexadecimal digits: comments and layout do not count."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.blake2s(content.encode(), digest_size=8).hexdigest()
+        return digest_of(self)
 
     def process(self, name: str) -> ProcessCard:
         """Card of one process.
@@ -237,6 +236,12 @@ class Cards(Card):
         except KeyError:
             known = ", ".join(self.generation.processes)
             raise InvalidConfigError(f"no process {name!r} in these cards: there are {known}") from None
+
+
+def digest_of(card: Card) -> str:
+    """What a card says, in 16 hexadecimal digits: comments and layout do not count."""
+    content = json.dumps(card.model_dump(mode="json"), sort_keys=True)
+    return hashlib.blake2s(content.encode(), digest_size=8).hexdigest()
 
 
 def read_cards(folder: str | Path | None = None) -> Cards:

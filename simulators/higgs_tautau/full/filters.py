@@ -121,11 +121,7 @@ def filter_class(base: Any) -> Any:
 
         def doVetoProcessLevel(self, process: Any) -> bool:
             self.n_tried += 1
-            if self.n_tried - self._last_passed > MAX_DROPPED:
-                raise InvalidConfigError(
-                    f"of {MAX_DROPPED:,} events in a row none passes the filter: correct the card, whose "
-                    "settings make no electrons, muons or taus, or no others than its filter drops"
-                )
+            require_progress(self.n_tried - self._last_passed)
             self._is_pending = True
             self._weight = 1.0
             self._objects, self._resonances = _hard_objects(process, self._draws)
@@ -148,14 +144,14 @@ def filter_class(base: Any) -> Any:
                 return False
             self._is_pending = False
             card = self._card
-            after = {i: _vector(event[event[i].iBotCopyId()]) for i in self._resonances}
+            after = {i: vector_of(event[event[i].iBotCopyId()]) for i in self._resonances}
             seen = [
                 (o.is_lepton, o.in_lab(self._resonances[o.resonance], after[o.resonance]))
                 for o in self._objects
             ]
-            if not any(is_lepton and _is_within(p, card.lepton_pt, card.lepton_eta) for is_lepton, p in seen):
+            if not any(is_lepton and is_within(p, card.lepton_pt, card.lepton_eta) for is_lepton, p in seen):
                 return True
-            has_tau = any(not is_lepton and _is_within(p, card.tau_pt, card.tau_eta) for is_lepton, p in seen)
+            has_tau = any(not is_lepton and is_within(p, card.tau_pt, card.tau_eta) for is_lepton, p in seen)
             is_prescaled = self._weight != 1
             if not has_tau and not is_prescaled and self._is_unlucky():
                 return True
@@ -173,12 +169,27 @@ def filter_class(base: Any) -> Any:
     return EventFilter
 
 
-def _is_within(p: Vector, min_pt: float, max_eta: float) -> bool:
+def require_progress(n_dropped: int) -> None:
+    """Refuse to go on when no event passes the filter.
+
+    Raises:
+        InvalidConfigError: `MAX_DROPPED` events in a row have been dropped.
+    """
+    if n_dropped > MAX_DROPPED:
+        raise InvalidConfigError(
+            f"of {MAX_DROPPED:,} events in a row none passes the filter: correct the card, whose "
+            "settings make no electrons, muons or taus, or no others than its filter drops"
+        )
+
+
+def is_within(p: Vector, min_pt: float, max_eta: float) -> bool:
+    """Whether a momentum is above a transverse threshold, and within reach in pseudorapidity."""
     pt2 = p[0] * p[0] + p[1] * p[1]
     return bool(pt2 > min_pt * min_pt and p[2] * p[2] < np.sinh(max_eta) ** 2 * pt2)
 
 
-def _vector(particle: Any) -> Vector:
+def vector_of(particle: Any) -> Vector:
+    """Momentum of one of Pythia's particles."""
     return particle.px(), particle.py(), particle.pz(), particle.e()
 
 
@@ -204,8 +215,8 @@ def _hard_objects(process: Any, draws: Draws) -> tuple[list[_Object], dict[int, 
             particle.pol(float(number))
         else:
             visible, is_lepton = None, True
-        resonances[top] = _vector(process[top])
-        objects.append(_Object(top, _vector(particle), _vector(process[i_parent]), visible, is_lepton))
+        resonances[top] = vector_of(process[top])
+        objects.append(_Object(top, vector_of(particle), vector_of(process[i_parent]), visible, is_lepton))
     return objects, resonances
 
 

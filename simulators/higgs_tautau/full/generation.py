@@ -54,23 +54,13 @@ class Generator:
     ) -> None:
         card = cards.process(process)
         self._rng = rng
-        self._pythia = _new_pythia(seed)
-        own = [] if mode == "reference" else ["15:mayDecay = off"]
-        for line in (*cards.generation.settings, *card.settings, *own):
-            if not self._pythia.readString(line, False):
-                raise InvalidConfigError(
-                    f"Pythia does not understand the setting {line!r} of process {process}: correct the card"
-                )
+        self._pythia = new_pythia(seed)
         self._draws = None if mode == "reference" else Draws(card, rng)
         self._hooks = None
         if self._draws is not None:
-            self._hooks = filter_class(_library().UserHooks)(cards.generation.filter, card, self._draws, rng)
-            self._pythia.setUserHooksPtr(self._hooks)
-        if not self._pythia.init():
-            raise InvalidConfigError(
-                f"Pythia cannot start with the settings of process {process}: add `Print:quiet = off` "
-                "to them to see why"
-            )
+            hooks = filter_class(pythia_library().UserHooks)
+            self._hooks = hooks(cards.generation.filter, card, self._draws, rng)
+        start_pythia(self._pythia, cards, process, hooks=self._hooks)
         self._n_plain = 0
 
     @property
@@ -112,7 +102,12 @@ class Generator:
 
 
 @cache
-def _library() -> Any:
+def pythia_library() -> Any:
+    """The module of Pythia.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
     try:
         import awkward  # noqa: F401 - Pythia hands batches over in its arrays
         import pythia8mc
@@ -123,8 +118,30 @@ def _library() -> Any:
     return pythia8mc
 
 
-def _new_pythia(seed: int) -> Any:
-    pythia = _library().Pythia("", False)
+def new_pythia(seed: int) -> Any:
+    """A silent Pythia."""
+    pythia = pythia_library().Pythia("", False)
     for line in ("Print:quiet = on", "Random:setSeed = on", f"Random:seed = {seed}"):
         pythia.readString(line)
     return pythia
+
+
+def start_pythia(pythia: Any, cards: Cards, process: str, *, hooks: Any | None) -> None:
+    """Make a Pythia ready for one process; with hooks it leaves taus undecayed.
+
+    Raises:
+        InvalidConfigError: It does not know a setting of the cards, or cannot start with them.
+    """
+    own = [] if hooks is None else ["15:mayDecay = off"]
+    for line in (*cards.generation.settings, *cards.process(process).settings, *own):
+        if not pythia.readString(line, False):
+            raise InvalidConfigError(
+                f"Pythia does not understand the setting {line!r} of process {process}: correct the card"
+            )
+    if hooks is not None:
+        pythia.setUserHooksPtr(hooks)
+    if not pythia.init():
+        raise InvalidConfigError(
+            f"Pythia cannot start with the settings of process {process}: add `Print:quiet = off` "
+            "to them to see why"
+        )

@@ -58,15 +58,15 @@ def find_jets(
     pt = np.hypot(momenta[0], momenta[1])
     eta, phi = np.arcsinh(momenta[2] / pt), np.arctan2(momenta[1], momenta[0])
     keep = np.abs(eta) < card.jets.max_eta
-    keep &= _count_near(event, eta, phi, leptons.event, leptons.eta, leptons.phi, card.jets.lepton_cone) == 0
+    keep &= count_near(event, eta, phi, leptons.event, leptons.eta, leptons.phi, card.jets.lepton_cone) == 0
     event, pt, eta, phi = event[keep], pt[keep], eta[keep], phi[keep]
     hard = tracks.pt > card.tau_tag.min_track_pt
     cone = card.tau_tag.cone
-    n_tracks = _count_near(event, eta, phi, tracks.event[hard], tracks.eta[hard], tracks.phi[hard], cone)
-    return Jets(event, pt, eta, phi, n_tracks, _tau_charges(event, eta, phi, taus, card))
+    n_tracks = count_near(event, eta, phi, tracks.event[hard], tracks.eta[hard], tracks.phi[hard], cone)
+    return Jets(event, pt, eta, phi, n_tracks, tau_charges(event, eta, phi, taus, card))
 
 
-def _count_near(
+def count_near(
     event: Integers, eta: Floats, phi: Floats, of: Integers, of_eta: Floats, of_phi: Floats, cone: float
 ) -> Integers:
     """How many objects of the same event are within a cone around each jet; both ordered by event."""
@@ -82,7 +82,7 @@ def _near(
     return jet, k, delta_r2(eta[jet], phi[jet], of_eta[k], of_phi[k]) < cone**2
 
 
-def _tau_charges(event: Integers, eta: Floats, phi: Floats, taus: TrueTaus, card: DetectorCard) -> Integers:
+def tau_charges(event: Integers, eta: Floats, phi: Floats, taus: TrueTaus, card: DetectorCard) -> Integers:
     """Charge of the nearest true tau within the cone of each jet; 0 without one."""
     pt = np.hypot(taus.momenta[0], taus.momenta[1])
     tau_eta, tau_phi = np.arcsinh(taus.momenta[2] / pt), np.arctan2(taus.momenta[1], taus.momenta[0])
@@ -123,14 +123,43 @@ def _silence() -> Iterator[None]:
 
 def _cluster(towers: Towers, n_events: int, radius: float) -> tuple[Integers, Floats]:
     """Event and momentum, shape (4, n_jets), of the jets above `MIN_PT`, ordered by event."""
+    return _jets_of(_sequence(towers, n_events, radius), n_events)
+
+
+def cluster_with_members(towers: Towers, n_events: int, radius: float) -> tuple[Integers, Floats, Integers]:
+    """As `find_jets` clusters: event, momentum (4, n_jets), and the jet of each tower (-1: in none).
+
+    Raises:
+        MissingDependencyError: fastjet is not installed.
+    """
+    import awkward as ak
+
+    sequence = _sequence(towers, n_events, radius)
+    members = sequence.constituent_index(min_pt=MIN_PT)
+    event, momenta = _jets_of(sequence, n_events)
+    sizes = ak.to_numpy(ak.flatten(ak.num(members, axis=2)))
+    first = np.searchsorted(towers.event, event)
+    index = ak.to_numpy(ak.flatten(members, axis=None)) + np.repeat(first, sizes)
+    jet_of = np.full(len(towers.event), -1)
+    jet_of[index] = np.repeat(np.arange(len(event)), sizes)
+    return event, momenta, jet_of
+
+
+def _sequence(towers: Towers, n_events: int, radius: float) -> Any:
+    """Clustering of all events."""
     import awkward as ak
 
     fastjet = _library()
     counts = np.bincount(towers.event, minlength=n_events)
     columns = dict(zip(("px", "py", "pz", "E"), towers.momenta, strict=True))
     inputs = ak.unflatten(ak.zip(columns, with_name="Momentum4D"), counts)
-    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
-    jets = fastjet.ClusterSequence(inputs, definition).inclusive_jets(min_pt=MIN_PT)
+    return fastjet.ClusterSequence(inputs, fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
+
+
+def _jets_of(sequence: Any, n_events: int) -> tuple[Integers, Floats]:
+    import awkward as ak
+
+    jets = sequence.inclusive_jets(min_pt=MIN_PT)
     event = np.repeat(np.arange(n_events), ak.to_numpy(ak.num(jets.px)))
     momenta = np.stack([ak.to_numpy(ak.flatten(jets[k])) for k in ("px", "py", "pz", "E")])
     return event, momenta

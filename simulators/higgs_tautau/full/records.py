@@ -75,7 +75,7 @@ def decayed(raw: RawEvents, draws: Draws, rng: np.random.Generator) -> tuple[Par
     event = np.repeat(np.arange(raw.n_events), np.diff(raw.starts))
     is_tau = (np.abs(raw.pdg) == 15) & (raw.status > 0)
     last = np.flatnonzero(is_tau)
-    first = _first_copies(raw, last)
+    first = first_copies(raw, last)
     numbers = np.where(raw.polarisation[first] == _NO_DRAW, 0, raw.polarisation[first]).astype(np.int64)
     visible, codes, is_leptonic = _products(draws, numbers, rng)
     tau = tuple(raw.momenta[:, last, None])
@@ -87,7 +87,7 @@ def decayed(raw: RawEvents, draws: Draws, rng: np.random.Generator) -> tuple[Par
     )
 
 
-def _first_copies(raw: RawEvents, particles: Integers) -> Integers:
+def first_copies(raw: RawEvents, particles: Integers) -> Integers:
     """The copies of taus that came out of the hard process or a hadron, before they radiated."""
     while True:
         mothers = raw.mother[particles]

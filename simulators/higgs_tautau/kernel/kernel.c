@@ -1,6 +1,10 @@
 /* What Python calls: the choice of instruction set, and the serial work around the hot loops. */
+#define _POSIX_C_SOURCE 200809L
+#define _FILE_OFFSET_BITS 64
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "interface.h"
 #include "processor.h"
@@ -102,6 +106,33 @@ void fu_alias(const double *weights, const int64_t *chunk_rows, int64_t n_chunks
             }
         }
     }
+}
+
+/* Read rows `first` to first + n - 1 of runs: run r holds `length` rows of the file from row starts[r] on, and goes on
+ * at row 0 after the last one. Returns 0, the error number, or -1 if the file ends too early. */
+int64_t fu_read_runs(int fd, const int64_t *starts, int64_t length, int64_t n_rows, int64_t row_bytes, int64_t first,
+                     int64_t n, char *rows) {
+    while (n > 0) {
+        int64_t row = (starts[first / length] + first % length) % n_rows;
+        int64_t here = length - first % length;
+        here = here < n_rows - row ? here : n_rows - row;
+        here = here < n ? here : n;
+        int64_t left = here * row_bytes, at = row * row_bytes;
+        while (left > 0) {
+            ssize_t got = pread(fd, rows, (size_t)left, (off_t)at);
+            if (got == 0)
+                return -1;
+            if (got < 0 && errno != EINTR)
+                return errno;
+            got = got < 0 ? 0 : got;
+            rows += got;
+            at += got;
+            left -= got;
+        }
+        first += here;
+        n -= here;
+    }
+    return 0;
 }
 
 /* ---- order of the events ---- */

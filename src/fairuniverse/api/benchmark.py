@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.pools import OutOfCoreSimulator, StoredPool, read_manifest
+from fairuniverse.pools import MAX_ROWS_IN_MEMORY, OutOfCoreSimulator, StoredPool, read_manifest
 from fairuniverse.provenance import n_cores
 from fairuniverse.registry import find_config, make_simulator
 from fairuniverse.seeding import Streams, generator
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 TRAINING_FRACTION = 0.7
 """Share of a file that trains where the same file is the pool, too (the public protocol tests on 30 %)."""
-
-MAX_ROWS_IN_MEMORY = 10_000_000
-"""Larger Parquet data sets stay on disk, whatever the memory of the machine: toys must not depend on it."""
 
 CACHE_VARIABLE = "FAIRUNIVERSE_CACHE"
 """Environment variable: folder for prepared data sets, instead of one beside each data set."""
@@ -81,6 +78,7 @@ class Benchmark:
         self.folder = folder or Path()
         self.source = source
         self.n_threads = n_threads or n_cores()
+        self._datasets: dict[str, Dataset] = {}
         self._require_known_names()
 
     @classmethod
@@ -185,8 +183,9 @@ class Benchmark:
         from fairuniverse.datasets import Dataset
 
         path = self.folder / name
-        is_parquet = path.is_dir() or path.suffix == ".parquet"
-        return Dataset(path, self.simulator.schema, self.simulator.processes) if is_parquet else None
+        if name not in self._datasets and (path.is_dir() or path.suffix == ".parquet"):
+            self._datasets[name] = Dataset(path, self.simulator.schema, self.simulator.processes)
+        return self._datasets.get(name)
 
     def _large(self, name: str) -> Dataset | None:
         """The data set of that name, if it is not to be read into memory."""

@@ -1,4 +1,4 @@
-"""Figures of a results table: intervals, coverage, pulls, widths, bias, cost, failures."""
+"""Figures of a results table: intervals, coverage, pulls, widths, bias."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fairuniverse.protocols import ONE_SIGMA_CL
 from fairuniverse.reporting import marks
-from fairuniverse.reporting.page import Cell, Figure, Panel, Table, table_of
+from fairuniverse.reporting.page import Figure, Panel, Table, table_of
 from fairuniverse.reporting.theme import GREEN, INK, ORANGE, PURPLE, Key, keys
-from fairuniverse.results import NUISANCE_PREFIX, STATUSES, Results
+from fairuniverse.results import NUISANCE_PREFIX, Results
 from fairuniverse.statistics import binomial_band, clopper_pearson, coverage_by_slice, pulls, slice_codes
 
 N_INTERVALS = 100
@@ -186,46 +186,6 @@ def bias_figure(results: Results) -> Figure:
         (Panel("", chart),),
         submission_keys(results),
         table,
-    )
-
-
-def cost_figure(results: Results) -> Figure | None:
-    """Time and memory per prediction; None if neither was recorded."""
-    costs = {"wall_time_s": "seconds per toy", "memory_mib": "peak memory, MiB"}
-    tables = {c: _cost_table(results, c) for c in costs}
-    known = [c for c in costs if not tables[c].empty]
-    if not known:
-        return None
-    return Figure(
-        "Time and memory",
-        "Wall time and peak memory of one prediction: dot at the median, thick bar from 5 % to 95 % of the "
-        "toys, thin bar to the largest.",
-        tuple(Panel(costs[c], _cost_chart(tables[c], costs[c], submission_keys(results))) for c in known),
-        submission_keys(results),
-        table_of(pd.concat([tables[c].assign(quantity=costs[c]) for c in known]).drop(columns="hint")),
-    )
-
-
-def failure_table(results: Results) -> Table | None:
-    """Toys without a valid interval, by submission and kind; None if there are none."""
-    failed = results.table[~results.is_ok]
-    if failed.empty:
-        return None
-    rows = [
-        (
-            Cell(str(name)),
-            Cell(str(status), STATUSES[str(status)]),
-            Cell(f"{len(group)} of {len(results.of(str(name)).table)}"),
-            Cell(_messages(group["message"])),
-        )
-        for (name, status), group in failed.groupby(["submission", "status"], sort=False)
-    ]
-    return Table(
-        ("submission", "kind", "toys", "message"),
-        tuple(rows),
-        "Failures",
-        "Toys without a valid interval. Each counts as not covering, with the width of the whole mu range; "
-        "none is left out of a score.",
     )
 
 
@@ -440,43 +400,3 @@ def _slice_means(valid: pd.DataFrame, expression: str) -> pd.DataFrame:
     )
     error = means.pop("std").fillna(0.0) / np.sqrt(means["n_toys"])
     return means.assign(lower=means["y"] - error, upper=means["y"] + error)
-
-
-def _cost_table(results: Results, column: str) -> pd.DataFrame:
-    rows = []
-    for name in results.submissions:
-        values = results.of(name).table[column].to_numpy(float)
-        values = values[np.isfinite(values) & (values > 0)]
-        if len(values):
-            low, median, high = np.quantile(values, [0.05, 0.5, 0.95])
-            hint = f"{name}: median {median:.3g}, 95 % below {high:.3g}, largest {values.max():.3g}"
-            rows.append((name, low, median, high, values.max(), len(values), hint))
-    return pd.DataFrame(rows, columns=["submission", "5 %", "median", "95 %", "largest", "n_toys", "hint"])
-
-
-def _cost_chart(table: pd.DataFrame, title: str, series: Sequence[Key]) -> marks.Spec:
-    frame = table.rename(columns={"5 %": "low", "median": "x", "95 %": "high"})
-    x = marks.x_axis(title, grid=True, tickCount=4)
-    if frame["largest"].max() > 20 * frame["low"].min():
-        x |= {"scale": {"type": "log"}, "axis": {"grid": False, "tickCount": 4, "format": "~g"}}
-    else:
-        x |= {"scale": {"zero": True}}
-    common = {"y": marks.rows_by("submission"), "description": marks.column("hint")}
-    low = marks.along(x, "low")
-    layers = []
-    for key in series:
-        shown, rule = frame[frame["submission"] == key.label], {"type": "rule", "color": key.color}
-        layers += [
-            marks.layer(shown, {**rule, "strokeWidth": 1}, x=low, x2=marks.column("largest"), **common),
-            marks.layer(shown, {**rule, "strokeWidth": 4}, x=low, x2=marks.column("high"), **common),
-            marks.layer(shown, marks.dot(key, 90), x=x, **common),
-        ]
-    return marks.panel(*layers, height=max(30 * len(frame), 60) + 50)
-
-
-def _messages(messages: pd.Series[str], n_shown: int = 3, n_characters: int = 240) -> str:
-    texts = messages.fillna("").astype(str).str.strip()
-    distinct = texts[texts != ""].value_counts()
-    shown = [m if len(m) <= n_characters else m[: n_characters - 1] + "…" for m in distinct.index[:n_shown]]
-    more = f" (and {len(distinct) - n_shown} more)" if len(distinct) > n_shown else ""
-    return " · ".join(shown) + more if shown else "–"

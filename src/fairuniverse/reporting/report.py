@@ -16,6 +16,7 @@ from fairuniverse.reporting import diagnostics as d
 from fairuniverse.reporting.cards import Cards, References, card_table, score_figure
 from fairuniverse.reporting.page import Figure, Page, Section, Table, plain_rows, write_page
 from fairuniverse.reporting.render import require_chart_libraries
+from fairuniverse.reporting.running import account_table, cost_figure, failure_table, retry_table
 from fairuniverse.reporting.shapes import shape_figures
 from fairuniverse.results import is_isolated, repeatability_warning
 
@@ -130,7 +131,8 @@ def _precision(results: Results, shows_truth: bool) -> Section:
 
 
 def _running(results: Results) -> Section:
-    return _section("Running", (d.failure_table(results), d.cost_figure(results)))
+    blocks = (failure_table(results), cost_figure(results), account_table(results), retry_table(results))
+    return _section("Running", blocks)
 
 
 def _worlds(shapes: pd.DataFrame | None) -> Section:

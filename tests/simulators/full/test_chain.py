@@ -145,7 +145,7 @@ def test_a_card_without_leptons_is_refused(edited_cards):
 
 def test_missing_library_says_what_to_install(monkeypatch):
     """Without Pythia the message names the extra."""
-    generation._library.cache_clear()
+    generation.pythia_library.cache_clear()
     monkeypatch.setitem(sys.modules, "pythia8mc", None)
     with pytest.raises(MissingDependencyError, match=r"fairuniverse\[full\]"):
         FullChain().make_block("ztautau", 0, seed=0)
