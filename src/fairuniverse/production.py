@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,7 +88,7 @@ class Sample:
         Args:
             n_events: Selected events of each process.
             executor: Who makes them, one process of this machine by default; no event depends on it.
-            progress: Called with the number of events of each block that is finished, those found first.
+            progress: Called with the number of events of each block that is finished.
 
         Returns:
             Numbers of the blocks of each process that hold the events asked for.
@@ -105,8 +105,6 @@ class Sample:
         _require_available(n_events, self.source.available)
         self._write_manifest(n_events={k: int(v) for k, v in n_events.items()})
         plan = _Plan(n_events, {p: self._finished(p) for p in n_events})
-        if progress is not None:
-            progress(plan.n_found)
         shift = _Shift(self, executor)
         try:
             while not plan.is_complete:
@@ -119,6 +117,10 @@ class Sample:
         finally:
             shift.end()
         return plan.blocks
+
+    def n_made(self, processes: Iterable[str]) -> int:
+        """Events of the blocks of these processes that are finished."""
+        return sum(sum(self._finished(process).values()) for process in processes)
 
     def table(self, blocks: Mapping[str, Sequence[int]]) -> Table:
         """Events of blocks as one table, the weights of each process scaled to its expected yield.
@@ -215,11 +217,6 @@ class _Plan:
     def blocks(self) -> dict[str, list[int]]:
         """Numbers of the first blocks of each process that hold its events; all there are if too few."""
         return {p: list(range(self._n_needed(p))) for p in self._wanted}
-
-    @property
-    def n_found(self) -> int:
-        """Events of finished blocks."""
-        return sum(sum(blocks.values()) for blocks in self._finished.values())
 
     @property
     def is_complete(self) -> bool:

@@ -1,14 +1,10 @@
 """Runs whose toys are answered by other processes, on this machine and on a Dask cluster."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from contextlib import ExitStack
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -16,7 +12,10 @@ import pytest
 from fairuniverse import distribution
 from fairuniverse.executors import ProcessPool
 from fairuniverse.executors.dask import DaskCluster
-from sample_runs import NAMES, TESTS, assert_same, run, wait_for_part
+from fairuniverse.production import Sample
+from loopback_dask import dask
+from sample_runs import NAMES, assert_same, run, wait_for_part
+from tiny_blocks import TinyBlocks
 
 
 @pytest.fixture(scope="module")
@@ -66,30 +65,25 @@ def test_a_process_that_is_killed_changes_nothing(tmp_path, monkeypatch):
 def scheduler(tmp_path_factory):
     """Address of a Dask scheduler with two workers, each a process that was started as its users start it."""
     pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
-    folder = tmp_path_factory.mktemp("dask")
-    file, environment = folder / "scheduler.json", {**os.environ, "PYTHONPATH": str(TESTS)}
-    dask = [sys.executable, "-m", "dask"]
-    quiet = ["--no-dashboard", "--scheduler-file", file]
-    with ExitStack() as stack:
-
-        def start(*command):
-            process = subprocess.Popen(
-                [*dask, *command], cwd=folder, env=environment, stderr=subprocess.DEVNULL
-            )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-
-        start("scheduler", "--host", "127.0.0.1", "--port", "0", *quiet)
-        for _ in range(2):
-            start("worker", "--nthreads", "1", "--memory-limit", "0", *quiet)
-        while not file.exists():
-            time.sleep(0.1)
-        yield json.loads(file.read_text())["address"]
+    with dask(tmp_path_factory.mktemp("dask")) as cluster:
+        yield cluster.address
 
 
 def test_a_dask_cluster_gives_the_same_bits(serial, scheduler, tmp_path):
     """Started by somebody else, and known by its address."""
-    with DaskCluster(scheduler) as cluster:
+    with DaskCluster(scheduler, timeout_s=120) as cluster:
         found = run(tmp_path, NAMES, cluster, n_toys=30)
     assert_same(found, serial)
     assert found["counting"].manifest["sessions"][0]["executor"].startswith(f"Dask at {scheduler}")
+
+
+def test_a_sample_made_on_a_cluster(scheduler, tmp_path):
+    """Blocks of a slow simulation are tasks like any others: the same events as in one process here."""
+    wanted = {"signal": 15, "background": 30}
+    here = Sample(tmp_path / "here", TinyBlocks, 1)
+    there = Sample(tmp_path / "there", TinyBlocks, 1)
+    expected = here.table(here.produce(wanted)).events
+    with DaskCluster(scheduler, timeout_s=120) as cluster:
+        found = there.table(there.produce(wanted, executor=cluster)).events
+    np.testing.assert_array_equal(found.features, expected.features)
+    assert here.n_made(wanted) == there.n_made(wanted) == len(found)

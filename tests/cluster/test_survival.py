@@ -90,14 +90,14 @@ def test_a_killed_client_of_a_cluster(tmp_path, undisturbed, dask_folder):
 
     with dask(dask_folder) as cluster:
         kill_client(tmp_path, ["slow"], cluster.address)
-        assert_goes_on(tmp_path, undisturbed, DaskCluster(cluster.address))
+        assert_goes_on(tmp_path, undisturbed, DaskCluster(cluster.address, timeout_s=120))
 
 
 def test_a_killed_scheduler(tmp_path, undisturbed, dask_folder):
     """The run ends at once and says what to do; without a cluster it goes on as well as with one."""
     from fairuniverse.executors.dask import DaskCluster
 
-    with dask(dask_folder) as cluster, DaskCluster(cluster.address) as executor:
+    with dask(dask_folder) as cluster, DaskCluster(cluster.address, timeout_s=120) as executor:
 
         def kill():
             wait_for_part(tmp_path)
@@ -118,7 +118,7 @@ def test_workers_that_never_come_back(tmp_path, undisturbed, dask_folder):
     """As when an allocation ends: after some patience the run ends and says so."""
     from fairuniverse.executors.dask import DaskCluster
 
-    with dask(dask_folder) as cluster, DaskCluster(cluster.address, patience_s=1) as executor:
+    with dask(dask_folder) as cluster, DaskCluster(cluster.address, timeout_s=120, patience_s=1) as executor:
 
         def kill():
             wait_for_part(tmp_path)
@@ -172,7 +172,7 @@ def test_a_cluster_without_the_package(tmp_path, dask_folder, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import only_here
 
-    with dask(dask_folder, n_workers=1) as cluster, DaskCluster(cluster.address) as executor:
+    with dask(dask_folder, n_workers=1) as cluster, DaskCluster(cluster.address, timeout_s=120) as executor:
         with pytest.raises(ExecutorError, match=r"cannot load a task .*install fairuniverse there"):
             executor.submit(only_here.task).result()
         assert executor.submit(abs, -1).result() == 1

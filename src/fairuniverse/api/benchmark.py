@@ -40,12 +40,22 @@ YIELD_TOLERANCE = 1e-3
 
 
 @contextmanager
-def progress_bar(total: int, title: str, unit: str) -> Iterator[Callable[[int], object]]:
-    """Progress with rate and remaining time on standard error; silent when that is not a terminal."""
+def progress_bar(
+    total: int, title: str, unit: str, *, n_before: int = 0
+) -> Iterator[Callable[[int], object]]:
+    """Progress with rate and remaining time on standard error; silent when that is not a terminal.
+
+    Args:
+        total: What there is to do.
+        title: What is done.
+        unit: Of these numbers.
+        n_before: What was done earlier, and counts for no rate.
+    """
     from tqdm import tqdm
 
     with tqdm(
         total=total,
+        initial=n_before,
         desc=title,
         unit=unit,
         unit_scale=True,

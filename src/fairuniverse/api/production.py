@@ -85,7 +85,9 @@ def produce(
     numbers = dict.fromkeys(sample.source.available, n_events) if isinstance(n_events, int) else n_events
     with (
         WhereToWork(executor, n_workers, scheduler, cluster).open() as opened,
-        progress_bar(sum(numbers.values()), "simulating", " events") as advance,
+        progress_bar(
+            sum(numbers.values()), "simulating", " events", n_before=sample.n_made(numbers)
+        ) as advance,
     ):
         blocks = sample.produce(numbers, executor=opened, progress=advance)
     statistics = sample.statistics(blocks)
