@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fairuniverse.datasets import Dataset
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.pools import PoolClass
-from fairuniverse.shuffling.scatter import Octave, Rows, Scatter, Summary
+from fairuniverse.shuffling.scatter import Octave, Rows, Scatter, Summary, key_of
 from fairuniverse.shuffling.storage import write_json, writing
 
 MAX_CLASSES = 8
@@ -96,7 +96,7 @@ class PoolFiles(Files):
             octaves = sorted((o for o in summary.octaves if o.process == code), key=lambda o: -o.exponent)
             groups = [[o] for o in octaves[: MAX_CLASSES - 1]] + [octaves[MAX_CLASSES - 1 :]]
             for i, group in enumerate(g for g in groups if g):
-                self._class_of |= {_key(code, o.exponent): len(self._classes) for o in group}
+                self._class_of |= {key_of(code, o.exponent): len(self._classes) for o in group}
                 self._classes.append(_pool_class(f"{name}-{i}", name, group, float(summary.scales[code])))
         if any(c.n_rows > MAX_CLASS_ROWS for c in self._classes):
             raise InvalidDataError(
@@ -116,7 +116,7 @@ class PoolFiles(Files):
 
     def place(self, rows: Rows, files: Mapping[str, int], at: dict[str, int]) -> None:
         """Append each row to the files of its class."""
-        keys = _key(rows["process"].astype(np.int64), np.frexp(rows["weight"])[1])
+        keys = key_of(rows["process"].astype(np.int64), np.frexp(rows["weight"])[1])
         known, which = np.unique(keys, return_inverse=True)
         which = np.array([self._class_of[k] for k in known.tolist()], dtype=np.int64)[which]
         for i, entry in enumerate(self._classes):
@@ -157,11 +157,6 @@ class TrainingFiles(Files):
     @property
     def _n_rows(self) -> int:
         return sum(octave.n_rows for octave in self.summary.octaves)
-
-
-def _key(process: Any, exponent: Any) -> Any:
-    """One number for process and binary exponent of a weight."""
-    return process * 4096 + exponent + 2048
 
 
 def _pool_class(name: str, process: str, octaves: Sequence[Octave], scale: float) -> PoolClass:

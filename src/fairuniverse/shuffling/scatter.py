@@ -212,6 +212,11 @@ class Scatter:
             )
 
 
+def key_of(process: Any, exponent: Any) -> Any:
+    """One number for process and binary exponent of a weight."""
+    return process * 4096 + exponent + 2048
+
+
 def free_bytes(folder: Path) -> int:
     """Free space of the disk that holds a folder."""
     return shutil.disk_usage(folder).free
@@ -251,14 +256,13 @@ def _merged(entries: Any) -> NDArray[np.float64]:
     table = np.asarray(entries, dtype=np.float64).reshape(-1, 6)
     if not len(table):
         return table
-    keys, which = np.unique(table[:, :2], axis=0, return_inverse=True)
-    which = which.ravel()
-    order = np.argsort(which, kind="stable")
-    starts = np.searchsorted(which[order], np.arange(len(keys)))
+    keys = key_of(table[:, 0], table[:, 1])
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
     columns = table[order]
     return np.column_stack(
         [
-            keys,
+            columns[starts, :2],
             np.add.reduceat(columns[:, 2], starts),
             np.add.reduceat(columns[:, 3], starts),
             np.minimum.reduceat(columns[:, 4], starts),
