@@ -21,7 +21,16 @@ ROWS = (
         "statistics",
         "worlds",
     ),
-    ("config", "pseudo_experiments", "tables", "training", "executors", "production", "datasets", "shuffling"),
+    (
+        "config",
+        "pseudo_experiments",
+        "tables",
+        "training",
+        "executors",
+        "production",
+        "datasets",
+        "shuffling",
+    ),
     (
         "submission",
         "store",
