@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fairuniverse import shuffling
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.pools import StoredPool, read_manifest
-from fairuniverse.shuffling import Share, shuffled_pool, shuffled_training, stored_events
+from fairuniverse.shuffling import Share, scatter, shuffled_pool, shuffled_training, stored_events
 from partitions import PROCESSES, WORLD, dataset, numbered, write_parts
 
 COUNTS = [3000, 9000]
@@ -22,9 +21,9 @@ COUNTS = [3000, 9000]
 @pytest.fixture
 def small(monkeypatch):
     """Units, parts and buckets so small that a few thousand rows make many of each."""
-    monkeypatch.setattr(shuffling, "UNIT_ROWS", 2000)
-    monkeypatch.setattr(shuffling, "PART_BYTES", 1 << 14)
-    monkeypatch.setattr(shuffling, "BUCKET_BYTES", 1 << 13)
+    monkeypatch.setattr(scatter, "UNIT_ROWS", 2000)
+    monkeypatch.setattr(scatter, "PART_BYTES", 1 << 14)
+    monkeypatch.setattr(scatter, "BUCKET_BYTES", 1 << 13)
 
 
 @pytest.fixture
@@ -75,8 +74,8 @@ def test_the_order_is_random(data, tmp_path):
 def test_the_order_depends_on_nothing_but_the_data(data, tmp_path, monkeypatch):
     """Other sizes of units, parts and batches, and files elsewhere, give the same bytes."""
     first = contents(pool_of(data, tmp_path / "a"))
-    monkeypatch.setattr(shuffling, "UNIT_ROWS", 5000)
-    monkeypatch.setattr(shuffling, "PART_BYTES", 1 << 30)
+    monkeypatch.setattr(scatter, "UNIT_ROWS", 5000)
+    monkeypatch.setattr(scatter, "PART_BYTES", 1 << 30)
     monkeypatch.setattr("fairuniverse.datasets.BATCH", 311)
     assert contents(pool_of(data, tmp_path / "b")) == first
 
@@ -88,15 +87,15 @@ def test_an_interrupted_preparation_goes_on(data, tmp_path, rows_before_the_end)
     code = (
         "import os, signal, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from fairuniverse import shuffling\n"
+        "from fairuniverse.shuffling import scatter, shuffled_pool\n"
         "from partitions import WORLD, dataset\n"
         "from pathlib import Path\n"
-        "shuffling.UNIT_ROWS, shuffling.PART_BYTES, shuffling.BUCKET_BYTES = 2000, 1 << 14, 1 << 13\n"
+        "scatter.UNIT_ROWS, scatter.PART_BYTES, scatter.BUCKET_BYTES = 2000, 1 << 14, 1 << 13\n"
         f"left = [{rows_before_the_end}]\n"
         "def die(n):\n"
         "    left[0] -= n\n"
         "    if left[0] < 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"shuffling.shuffled_pool(dataset(Path({str(data.path)!r})), WORLD.pool_rows,"
+        f"shuffled_pool(dataset(Path({str(data.path)!r})), WORLD.pool_rows,"
         f" Path({str(tmp_path / 'cut')!r}), encoding='', progress=die)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
@@ -105,10 +104,10 @@ def test_an_interrupted_preparation_goes_on(data, tmp_path, rows_before_the_end)
     finished = {p: p.stat().st_mtime_ns for p in (begun / "unfinished").glob("unit-*.json")}
     assert finished
     looked_at = []
-    original = shuffling._Scatter._scatter
+    original = scatter.Scatter._scatter
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            shuffling._Scatter,
+            scatter.Scatter,
             "_scatter",
             lambda s, path, *a: (looked_at.append(path), original(s, path, *a))[1],
         )
@@ -207,7 +206,7 @@ def test_a_full_disk_is_one_message_and_the_call_goes_on(data, tmp_path):
 
 def test_a_disk_too_small_is_refused_at_the_start(data, tmp_path, monkeypatch):
     """What is needed and what is free are named before anything is written."""
-    monkeypatch.setattr(shuffling, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(scatter, "free_bytes", lambda _: 1000)
     with pytest.raises(
         StorageError, match=r"takes 0\.0 GB .* of which 0\.0 GB are free: .* FAIRUNIVERSE_CACHE"
     ):

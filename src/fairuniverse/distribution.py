@@ -156,7 +156,7 @@ class Distribution:
         """
         todo = deque(self._blocks())
         self._tally.n_todo = sum(map(len, todo))
-        known = {number: entry.lost_block() for number, entry in enumerate(self._entries)}
+        known = {n: entry.lost_block() for n, entry in enumerate(self._entries) if entry.has_model}
         self._lost = {number: block for number, block in known.items() if block is not None}
         running: dict[Future[Report], Sequence[Block]] = {}
         try:

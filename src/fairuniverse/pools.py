@@ -111,26 +111,30 @@ class Drawn:
     """Rows drawn from one class, read when they are wanted.
 
     Args:
-        pool_class: The class.
+        process: Its process.
         rows: Its rows: in memory, or a file with runs to read from.
-        chosen: Number of each draw among the rows or, in order, among the candidates of the runs.
+        n_drawn: Number of draws.
+        chosen: Number of each draw among the rows or, in order, among the candidates of the runs; None if
+            all candidates were drawn.
         runs: Where the candidates are; None if the rows are in memory.
     """
 
     def __init__(
         self,
-        pool_class: PoolClass,
+        process: str,
         rows: NDArray[np.float32] | File,
-        chosen: NDArray[np.uint32],
+        n_drawn: int,
+        chosen: NDArray[np.uint32] | None,
         runs: Runs | None,
     ) -> None:
-        self.process = pool_class.process
+        self.process = process
         self._rows = rows
+        self._n_drawn = n_drawn
         self._chosen = chosen
         self._runs = runs
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return self._n_drawn
 
     def read(
         self, first: int, end: int, buffer: RowBuffer, how: ReadRuns | None = None
@@ -146,16 +150,18 @@ class Drawn:
         Raises:
             StorageError: They cannot be read.
         """
-        chosen = self._chosen[first:end]
+        chosen = buffer.numbers(end - first) if self._chosen is None else self._chosen[first:end]
         if isinstance(self._rows, np.ndarray):
             return self._rows, chosen
         assert self._runs is not None
-        if not len(chosen):
+        if first == end:
             return buffer.first(0), chosen
-        begin = chosen[0]
-        rows = buffer.first(int(chosen[-1] - begin) + 1)
-        self._rows.read(self._runs, int(begin), rows, how or read_runs)
-        return rows, chosen - begin
+        if self._chosen is not None:
+            first, end = int(chosen[0]), int(chosen[-1]) + 1
+            chosen = chosen - chosen[0]
+        rows = buffer.first(end - first)
+        self._rows.read(self._runs, first, rows, how or read_runs)
+        return rows, chosen
 
 
 class StoredPool:
@@ -199,6 +205,13 @@ class RowBuffer:
 
     def __init__(self, width: int) -> None:
         self._block = np.empty((0, width), dtype=np.float32)
+        self._numbers = np.empty(0, dtype=np.uint32)
+
+    def numbers(self, n_rows: int) -> NDArray[np.uint32]:
+        """The numbers of so many rows, not to be changed."""
+        if len(self._numbers) < n_rows:
+            self._numbers = np.arange(n_rows + n_rows // 8, dtype=np.uint32)
+        return self._numbers[:n_rows]
 
     def first(self, n_rows: int) -> NDArray[np.float32]:
         """So many rows, not initialised."""
@@ -360,17 +373,18 @@ class _Source:
             chosen = rng.integers(entry.n_rows, size=n, dtype=np.uint32)
             if isinstance(self._limits, np.ndarray):
                 chosen = chosen[_kept(self._limits[chosen], streams.rng(f"thinning:{entry.name}"))]
-            return Drawn(entry, self._rows, chosen, None)
+            return Drawn(entry.process, self._rows, len(chosen), chosen, None)
         starts = rng.integers(entry.n_rows, size=-(-n // entry.run_length))
         runs = Runs(starts, entry.run_length, entry.n_rows)
         runs.announce(self._rows, n)
-        chosen = np.arange(n, dtype=np.uint32)
-        if isinstance(self._limits, File):
-            runs.announce(self._limits, n)
-            limits = np.empty(n, dtype=np.uint32)
-            self._limits.read(runs, 0, limits, read_runs)
-            chosen = chosen[_kept(limits, streams.rng(f"thinning:{entry.name}"))]
-        return Drawn(entry, self._rows, chosen, runs)
+        if not isinstance(self._limits, File):
+            return Drawn(entry.process, self._rows, n, None, runs)
+        runs.announce(self._limits, n)
+        limits = np.empty(n, dtype=np.uint32)
+        self._limits.read(runs, 0, limits, read_runs)
+        is_kept = _kept(limits, streams.rng(f"thinning:{entry.name}"))
+        chosen = np.flatnonzero(is_kept).astype(np.uint32)
+        return Drawn(entry.process, self._rows, len(chosen), chosen, runs)
 
 
 def _loaded(file: Any, into: Any) -> Any:

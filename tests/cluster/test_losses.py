@@ -37,7 +37,7 @@ def test_losses_are_told_while_the_run_goes_on_and_ever_after(tmp_path, monkeypa
     killer = threading.Thread(target=kill_one, daemon=True)
     with ProcessPool(2) as pool:
         killer.start()
-        found = run(tmp_path, ["slow"], pool, n_toys=60)["slow"]
+        found = run(tmp_path, ["slow"], pool, n_toys=40)["slow"]
     killer.join()
     assert told == [False]
 

@@ -68,7 +68,7 @@ def test_a_disk_that_fills_up(whole, disk, is_pool):
     def again():
         if not is_pool:
             return run(disk / "runs", ["counting"], n_toys=N_TOYS)
-        with ProcessPool(2) as pool:
+        with ProcessPool(1) as pool:
             return run(disk / "runs", ["counting"], pool, n_toys=N_TOYS)
 
     message = r"cannot write to .*runs/counting \(No space left on device\): free space.*same command goes on"
@@ -176,7 +176,7 @@ def test_a_killed_writer_leaves_no_half_part(shared):
     make_run(shared, [])
     folder = RunFolder(shared, read_manifest(shared)["run"])
     delays = random.Random(5)
-    for _ in range(3):
+    for _ in range(2):
         with start(MANY, shared, folder.run) as writer:
             assert writer.stdout.readline() == "ready\n"
             time.sleep(delays.uniform(0.0, 0.2))

@@ -68,7 +68,7 @@ void generate_block(int process, int64_t n, const uint64_t key[6], float *record
     }
 }
 
-/* As generate_block, with events of records from the full chain: returns the number of candidates they are chosen of. */
+/* As generate_block, with events of records from the full chain; returns the number of candidates they are of. */
 int64_t generate_from_library(const Library *library, int64_t n, const uint64_t key[4], float *record, int64_t stride) {
     Rng rng = {{key[0], key[1], key[2], key[3]}, 0, 0};
     int64_t n_candidates = 0;

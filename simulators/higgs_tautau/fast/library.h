@@ -137,12 +137,14 @@ static inline float found_track(float pt, float eta) {
 }
 
 static inline float track_sigma(float pt, float eta) {
-    float h = abs_f(eta), a = h < .5f ? .06f : h < 1.5f ? .10f : .25f, b = h < .5f ? 1.3e-3f : h < 1.5f ? 1.7e-3f : 3.1e-3f;
+    float h = abs_f(eta), a = h < .5f ? .06f : h < 1.5f ? .10f : .25f;
+    float b = h < .5f ? 1.3e-3f : h < 1.5f ? 1.7e-3f : 3.1e-3f;
     return pt * sqrt_f(a * a + b * b * pt * pt);
 }
 
 static inline float muon_sigma(float pt, float eta) {
-    float h = abs_f(eta), a = h < .5f ? .01f : h < 1.5f ? .015f : .025f, b = h < .5f ? 1e-4f : h < 1.5f ? 1.5e-4f : 3.5e-4f;
+    float h = abs_f(eta), a = h < .5f ? .01f : h < 1.5f ? .015f : .025f;
+    float b = h < .5f ? 1e-4f : h < 1.5f ? 1.5e-4f : 3.5e-4f;
     return pt * sqrt_f(a * a + b * b * pt * pt);
 }
 
@@ -157,17 +159,17 @@ static inline Charged charged_at(Vec p) { return (Charged){p, pt(p) + 1e-6f, eta
 
 typedef struct {
     int kind, charge, is_lepton, is_electron; /* a tau is a lepton if it decays to one */
-    float polarisation, pt, x, cosine; /* x and cosine of a lepton in the helicity frame: energy over the largest */
-    Vec p;            /* tau or lepton before its decay */
-    float p_eta, p_phi;
-    float nx, ny, nz; /* of taus: flight away from the parent in the rest frame */
+    float polarisation, x, cosine; /* of a lepton in the helicity frame: energy over the largest, and direction */
+    Vec p;                         /* tau or lepton before its decay */
+    float pt, p_eta, p_phi;        /* of `p` */
+    float nx, ny, nz;              /* of taus: flight away from the parent in the rest frame */
     Vec visible;
     float eta, phi; /* of `visible` */
     int is_found, is_good;
     float measured, activity; /* pt of a found lepton, and of what is around it */
-    Vec deposit;    /* massless, in the calorimeters, or of a found muon */
-    Vec extra;
-    int n_tracks;
+    Vec deposit;              /* massless, in the calorimeters, or of a found muon */
+    Vec extra;                /* what the environment adds to its jet */
+    int n_tracks;             /* of the environment near that jet's axis */
 } Object;
 
 /* From the helicity frame to the lab. */
@@ -207,7 +209,7 @@ static inline Vec massless_tower(float energy, float h, float f) {
 
 /* Charged hadrons in the hadronic calorimeter: those in one cell share it. */
 static void fill_hcal(Rng *rng, Object *tau, const Charged *particles, int n) {
-    const float pi18 = PI / 18;
+    const float step = PI / 18; /* of cells in azimuth */
     float energy[3], cell_eta[3], cell_phi[3], width[3];
     int cells = 0;
     for (int i = 0; i < n; i++) {
@@ -218,7 +220,8 @@ static void fill_hcal(Rng *rng, Object *tau, const Charged *particles, int n) {
         float angle = bend * (1 + bend * bend * (1 / 6.f + bend * bend * (3 / 40.f)));
         float f = particles[i].phi - (float)tau->charge * (i == n - 1 && n == 3 ? -1 : 1) * angle;
         float a = abs_f(h), d = a < 2.5f ? .1f : .7f, begin = a < 2.5f ? 0 : 2.5f;
-        float row = begin + d * (float)(int)((a - begin) / d), column = pi18 * (float)(int)(wrap(f) / pi18 + 64) - 64 * pi18;
+        float row = begin + d * (float)(int)((a - begin) / d);
+        float column = step * (float)((int)(wrap(f) / step + 64) - 64);
         row = h < 0 ? -row - d : row;
         int j = 0;
         while (j < cells && !(cell_eta[j] == row && cell_phi[j] == column)) j++;
@@ -235,7 +238,7 @@ static void fill_hcal(Rng *rng, Object *tau, const Charged *particles, int n) {
         float h = cell_eta[j] + .5f * width[j], e = smear(rng, energy[j], hcal_sigma(h, energy[j]));
         float u = uniform(rng), v = uniform(rng);
         if (e > 1 && e > 2 * hcal_sigma(h, e))
-            tau->deposit = add(tau->deposit, massless_tower(e, cell_eta[j] + u * width[j], cell_phi[j] + v * pi18));
+            tau->deposit = add(tau->deposit, massless_tower(e, cell_eta[j] + u * width[j], cell_phi[j] + v * step));
     }
 }
 
@@ -283,9 +286,12 @@ typedef struct {
     float flip_eta, flip_phi, turn;
 } Symmetry;
 
-static inline float placed(const Symmetry *symmetry, float phi) { return wrap(symmetry->flip_phi * phi + symmetry->turn); }
+static inline float placed(const Symmetry *symmetry, float phi) {
+    return wrap(symmetry->flip_phi * phi + symmetry->turn);
+}
 
-static void place_object(Rng *rng, const Library *library, const ObjectBytes *bytes, const Symmetry *symmetry, int is_first, Object *o) {
+static void place_object(Rng *rng, const Library *library, const ObjectBytes *bytes, const Symmetry *symmetry,
+                         int is_first, Object *o) {
     float h = symmetry->flip_eta * from_even(rng, bytes->eta, library->object_eta);
     float f = is_first ? 0 : from_even(rng, bytes->phi, PI), mass = o->kind >= TAU_OF_W ? M_TAU : 0;
     o->p_eta = h;
@@ -312,7 +318,8 @@ static void set_axis(Object *tau, Vec parent) {
     tau->nz = -back.z / norm;
 }
 
-static void read_extra(Rng *rng, const Library *library, const ObjectBytes *bytes, const Symmetry *symmetry, Object *o) {
+static void read_extra(Rng *rng, const Library *library, const ObjectBytes *bytes, const Symmetry *symmetry,
+                       Object *o) {
     o->n_tracks = bytes->n_tracks;
     o->extra = (Vec){0, 0, 0, 0};
     if (!bytes->extra) return;
@@ -320,10 +327,6 @@ static void read_extra(Rng *rng, const Library *library, const ObjectBytes *byte
     float h = o->p_eta + symmetry->flip_eta * from_even(rng, bytes->extra_deta, library->extra_reach);
     float f = o->p_phi + symmetry->flip_phi * from_even(rng, bytes->extra_dphi, library->extra_reach);
     o->extra = from_pt_eta_phi(p, h, f);
-}
-
-static inline int has_partner(const Object *objects, int i, int n) {
-    return objects[i].kind > TAU_OF_W && i + 1 < n && objects[i + 1].kind == objects[i].kind;
 }
 
 /* How a pair alone decays: at least one lepton that can reach its threshold; in Z decays just one, as in the full
@@ -369,7 +372,8 @@ static inline int is_pair(const Object *objects, int i, int n) {
 
 /* Objects of a record, how taus decay and what energy their leptons get; returns their number, or 0 if no lepton can
  * reach its threshold. */
-static int begin_objects(Rng *rng, const Library *library, const RecordBytes *record, const Draw *draw, Object *objects) {
+static int begin_objects(Rng *rng, const Library *library, const RecordBytes *record, const Draw *draw,
+                         Object *objects) {
     int n = 0;
     for (; n < N_OBJECTS && record->objects[n].kind; n++) {
         objects[n].kind = record->objects[n].kind & KIND_BITS;
@@ -401,7 +405,8 @@ static int begin_objects(Rng *rng, const Library *library, const RecordBytes *re
 }
 
 /* Directions of objects, and of the flight of taus away from their parents. */
-static void place_objects(Rng *rng, const Library *library, const RecordBytes *record, const Symmetry *symmetry, Object *objects, int n) {
+static void place_objects(Rng *rng, const Library *library, const RecordBytes *record, const Symmetry *symmetry,
+                          Object *objects, int n) {
     for (int i = 0; i < n; i++) place_object(rng, library, &record->objects[i], symmetry, i == 0, &objects[i]);
     for (int i = 0; i < n; i++) {
         Object *o = &objects[i];
@@ -432,14 +437,17 @@ static void measure_object_lepton(Rng *rng, Object *o) {
 /* Momentum that others bring into the isolation cone. */
 static float crowd(const Object *objects, int n, int i) {
     float sum = 0;
-    for (int j = 0; j < n; j++)
-        if (j != i && delta_r2(objects[i].eta, objects[i].phi, objects[j].eta, objects[j].phi) < ISOLATION_CONE * ISOLATION_CONE)
-            sum += pt(objects[j].visible);
+    const Object *o = &objects[i];
+    for (int j = 0; j < n; j++) {
+        float d2 = delta_r2(o->eta, o->phi, objects[j].eta, objects[j].phi);
+        if (j != i && d2 < ISOLATION_CONE * ISOLATION_CONE) sum += pt(objects[j].visible);
+    }
     return sum;
 }
 
 static inline int is_isolated(const Object *o, float crowd) {
-    return o->is_found && o->measured > MIN_GOOD_PT && o->activity + crowd < (o->is_electron ? .12f : .25f) * o->measured;
+    float most = (o->is_electron ? .12f : .25f) * o->measured;
+    return o->is_found && o->measured > MIN_GOOD_PT && o->activity + crowd < most;
 }
 
 /* Decays and measures leptons: 0 if none passes. */
@@ -482,7 +490,8 @@ typedef struct {
 
 enum { MAX_TAGGED = N_OBJECTS + N_RECOIL_JETS };
 
-static int read_jets(Rng *rng, const Library *library, const RecordBytes *record, const Symmetry *symmetry, TaggedJet *jets) {
+static int read_jets(Rng *rng, const Library *library, const RecordBytes *record, const Symmetry *symmetry,
+                     TaggedJet *jets) {
     int n = 0;
     for (; n < N_RECOIL_JETS && record->jets[n].raw; n++) {
         TaggedJet *jet = &jets[n];
@@ -512,10 +521,13 @@ static int own_tracks(Rng *rng, const Charged *charged, int n_charged, float axi
     return n;
 }
 
-static inline float distance2(const TaggedJet *jet, const Object *o) { return delta_r2(jet->eta, jet->phi, o->eta, o->phi); }
+static inline int is_near(const TaggedJet *jet, const Object *o, float cone) {
+    return delta_r2(jet->eta, jet->phi, o->eta, o->phi) < cone * cone;
+}
 
 /* Jets of objects; jets closer than the cone are one. */
-static int add_object_jets(Rng *rng, const Object *objects, int n_objects, Charged charged[][3], const int *n_charged, TaggedJet *jets, int n) {
+static int add_object_jets(Rng *rng, const Object *objects, int n_objects, Charged charged[][3], const int *n_charged,
+                           TaggedJet *jets, int n) {
     for (int i = 0; i < n_objects; i++) {
         const Object *o = &objects[i];
         Vec sum = add(o->deposit, o->extra);
@@ -542,9 +554,9 @@ static int clean_tagged(const Object *objects, int n_objects, TaggedJet *jets, i
         int is_lepton = 0;
         for (int i = 0; i < n_objects; i++) {
             const Object *o = &objects[i];
-            is_lepton |= o->is_good && distance2(&jets[j], o) < LEPTON_CONE * LEPTON_CONE;
-            if (o->kind >= TAU_OF_W && !o->is_lepton && abs_f(o->eta) < TAU_ETA && distance2(&jets[j], o) < TAG_CONE * TAG_CONE)
-                jets[j].charge = o->charge;
+            int is_tau = !o->is_lepton && abs_f(o->eta) < TAU_ETA;
+            is_lepton |= o->is_good && is_near(&jets[j], o, LEPTON_CONE);
+            if (is_tau && is_near(&jets[j], o, TAG_CONE)) jets[j].charge = o->charge;
         }
         if (!is_lepton) jets[kept++] = jets[j];
     }
@@ -582,8 +594,10 @@ static void add_to(Pair *sum, Vec p) {
     sum->y += p.y;
 }
 
-static void write_tagged(const Object *lepton, const TaggedJet *jets, int n, int tau, Pair met, float *record, int64_t stride) {
-    float values[N_RECORD] = {lepton->measured, lepton->eta, lepton->phi, jets[tau].raw, jets[tau].eta, jets[tau].phi, met.x, met.y};
+static void write_tagged(const Object *lepton, const TaggedJet *jets, int n, int tau, Pair met, float *record,
+                         int64_t stride) {
+    float values[N_RECORD] = {lepton->measured, lepton->eta, lepton->phi, jets[tau].raw,
+                              jets[tau].eta,    jets[tau].phi, met.x,     met.y};
     float order[MAX_TAGGED];
     int index[MAX_TAGGED], n_sorted = 0;
     for (int i = 0; i < n; i++) {
@@ -613,8 +627,8 @@ static const Draw *draw_record(Rng *rng, const Library *library) {
 
 /* Momentum of all towers that belong to no jet and no object. */
 static Pair read_soft(Rng *rng, const Library *library, const RecordBytes *record, const Symmetry *symmetry) {
-    float x = from_sinh(rng, record->soft_x, library->soft), y = from_sinh(rng, record->soft_y, library->soft), sine, cosine;
-    y *= symmetry->flip_phi;
+    float x = from_sinh(rng, record->soft_x, library->soft), sine, cosine;
+    float y = symmetry->flip_phi * from_sinh(rng, record->soft_y, library->soft);
     sincos_f(symmetry->turn, &sine, &cosine);
     return (Pair){x * cosine - y * sine, x * sine + y * cosine};
 }

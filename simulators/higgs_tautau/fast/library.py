@@ -6,9 +6,11 @@ One file for each process, and one with decays of taus at rest; ``full/pack.py``
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -231,7 +233,7 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any]], manifest: Map
     stored = {name: _as_bytes(c) if c.dtype == np.uint8 else c for name, c in columns.items()}
     table = pa.table(stored).replace_schema_metadata({METADATA: json.dumps(content)})
     words = [name for name, c in columns.items() if c.dtype != np.uint8]
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(
@@ -248,7 +250,8 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any]], manifest: Map
             f"cannot write {path}: {error.strerror or error}; choose another folder"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read_columns(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -247,10 +247,10 @@ class Benchmark:
 
     def _tenths(self, *, pool: bool) -> Share:
         """Which part of a data set is for the toys, or for training."""
-        from fairuniverse.shuffling import N_TENTHS, Share
+        from fairuniverse.shuffling import N_TENTHS, WHOLE, Share
 
         if not self._is_one_file():
-            return Share()
+            return WHOLE
         border = round(TRAINING_FRACTION * N_TENTHS)
         return Share(border, N_TENTHS) if pool else Share(0, border)
 
