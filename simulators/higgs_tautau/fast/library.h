@@ -570,7 +570,8 @@ static int choose_tagged(const TaggedJet *jets, int n, int charge, float target)
     for (int i = 0; i < n; i++) {
         const TaggedJet *jet = &jets[i];
         float p = jet->charge ? (jet->n_tracks == 1 ? .70f : .60f) : (jet->n_tracks == 1 ? .02f : .01f);
-        if (jet->n_tracks == 0 || jet->raw <= RAW_THRESHOLD) p = 0;
+        int has_tracks = jet->n_tracks > 0 && abs_f(jet->eta) < TAU_ETA + TAG_CONE;
+        if (!has_tracks || jet->raw <= RAW_THRESHOLD) p = 0;
         none *= 1 - p;
         share[i] = p / (1 - p) * (jet->charge ? (float)(jet->charge * charge < 0) : .5f);
         total += share[i];

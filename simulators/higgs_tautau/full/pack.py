@@ -220,22 +220,22 @@ def leptons(n: int, polarisation: int, *, rng: np.random.Generator) -> tuple[Flo
     return x, np.clip(2 * z / x - 1, -1, 1)
 
 
-def _read_blocks(folder: Path) -> tuple[Floats, dict[str, float]]:
-    """Records of the blocks from the first on, and sums of their numbers."""
+def _read_blocks(folder: Path) -> tuple[Floats, dict[str, Any]]:
+    """Records of all finished blocks, their numbers, and sums of what they say of themselves."""
     import pyarrow.parquet as pq
 
     parts: list[Floats] = []
-    statistics = {"n_tried": 0.0, "cpu_s": 0.0, "n_blocks": 0.0}
-    while (path := folder / f"block-{len(parts):06d}_metadata.json").exists():
+    statistics: dict[str, Any] = {"blocks": [], "n_tried": 0.0, "cpu_s": 0.0}
+    for path in sorted(folder.glob("block-*_metadata.json")):
         numbers = _read_json(path)
-        table = pq.read_table(folder / f"block-{len(parts):06d}.parquet", columns=list(COLUMNS))
+        table = pq.read_table(path.with_name(f"block-{numbers['block']:06d}.parquet"), columns=list(COLUMNS))
         parts.append(np.stack([table[name].to_numpy() for name in COLUMNS]).astype(np.float64))
-        statistics["n_tried"] += numbers["n_tried"]
-        statistics["cpu_s"] += numbers["cpu_s"]
+        statistics["blocks"].append(numbers["block"])
         statistics["cross_section_fb"] = numbers["cross_section_fb"]
-        statistics["n_blocks"] += 1
+        for name in ("n_tried", "cpu_s"):
+            statistics[name] += numbers[name]
     if not parts:
-        raise StorageError(f"{folder} has no block 0: make it with higgs_tautau.recoil")
+        raise StorageError(f"{folder} has no finished block: make some with higgs_tautau.recoil")
     return np.concatenate(parts, axis=1), statistics
 
 
