@@ -13,6 +13,7 @@ import pytest
 from fairuniverse.errors import ExecutorError, InvalidDataError
 from fairuniverse.executors import ProcessPool, WhereToWork, WorkerLostError
 from pool_tasks import fail, fail_stubbornly
+from processes import running_below
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +91,7 @@ def test_processes_end_with_their_host(tmp_path):
     with subprocess.Popen([sys.executable, "-c", script]) as host:
         spawned, end = [], time.monotonic() + 60
         while len(spawned) < 2 and time.monotonic() < end:
-            below = psutil.Process(host.pid).children()
-            spawned = [p for p in below if "spawn_main" in " ".join(p.cmdline())]
+            spawned = running_below("spawn_main", host.pid)
             time.sleep(0.05)
         host.kill()
     assert len(spawned) == 2

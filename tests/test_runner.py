@@ -19,6 +19,7 @@ from fairuniverse.presentation import Presentation
 from fairuniverse.runner import run_submission, run_submissions
 from fairuniverse.store import read_results
 from fairuniverse.submission import load_submission
+from processes import running_below
 
 TESTS = Path(__file__).parent
 COSTS = ["wall_time_s", "cpu_time_s", "memory_mib"]
@@ -382,8 +383,6 @@ def test_a_disk_that_fills_up_stops_the_run_in_order(uninterrupted, tiny_benchma
         patch.setattr(runner.RunStore, "write_part", fill_up)
         with pytest.raises(StorageError, match="no space left"):
             run(tiny_benchmark(n_toys=40), "slow", tmp_path / "run")
-    assert not [
-        p for p in psutil.Process().children(recursive=True) if "fairuniverse" in " ".join(p.cmdline())
-    ]
+    assert not running_below("fairuniverse")
     resumed = run(tiny_benchmark(n_toys=40), "slow", tmp_path / "run")
     pd.testing.assert_frame_equal(answers(resumed), answers(uninterrupted), check_exact=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -134,13 +135,18 @@ class Entry:
     def fit(self, training: SharedTraining) -> Team | None:
         """Workers with the fitted model, to answer what is missing; None if there is no model."""
         worker: Worker | None = None
-        if not self.has_model:
-            fit, worker = self.station.fit(training)
-            if not self.record_fit(fit):
-                return None
-        n_lanes = min(self._crewing.n_workers, len(self.missing)) if self.has_model else 1
-        lanes = [self.station.lane(training, w) for w in (worker, *[None] * (n_lanes - 1))]
-        return self.station.team(self.missing, lanes, self.store.rows())
+        with ExitStack() as stack:
+            if not self.has_model:
+                fit, worker = self.station.fit(training)
+                if worker:
+                    stack.callback(worker.close)
+                if not self.record_fit(fit):
+                    return None
+            n_lanes = min(self._crewing.n_workers, len(self.missing)) if self.has_model else 1
+            lanes = [self.station.lane(training, w) for w in (worker, *[None] * (n_lanes - 1))]
+            team = self.station.team(self.missing, lanes, self.store.rows())
+            stack.pop_all()
+        return team
 
     def to_ask_again(self) -> list[Recorded] | None:
         """Toys to ask a fresh process again; None if there are none to be asked, which is then recorded."""

@@ -1,12 +1,9 @@
 """Runs whose toys are answered by other processes, on this machine and on a Dask cluster."""
 
-import os
-import signal
 import threading
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 from fairuniverse import distribution
@@ -14,6 +11,7 @@ from fairuniverse.executors import ProcessPool
 from fairuniverse.executors.dask import DaskCluster
 from fairuniverse.production import Sample
 from loopback_dask import dask
+from processes import running_below
 from sample_runs import NAMES, assert_same, run, wait_for_part
 from tiny_blocks import TinyBlocks
 
@@ -40,8 +38,7 @@ def test_a_pool_of_processes_gives_the_same_bits(serial, tmp_path, n_workers):
 def kill_one(folder):
     """End a process of a pool once a block of toys is done."""
     wait_for_part(folder)
-    below = psutil.Process().children()
-    os.kill(next(p.pid for p in below if "spawn_main" in " ".join(p.cmdline())), signal.SIGKILL)
+    running_below("spawn_main")[0].kill()
 
 
 def test_a_process_that_is_killed_changes_nothing(tmp_path, monkeypatch):

@@ -1,12 +1,9 @@
 """What a run says of workers that were lost, and of what was done again because of them."""
 
 import json
-import os
-import signal
 import threading
 import time
 
-import psutil
 from click.testing import CliRunner
 from fairuniverse.scoring import score_card
 
@@ -15,6 +12,7 @@ from fairuniverse.api import report, run_status
 from fairuniverse.cli import main
 from fairuniverse.executors.processes import ProcessPool
 from fairuniverse.store import read_manifest
+from processes import running_below
 from sample_runs import run, wait_for_part
 
 
@@ -25,8 +23,7 @@ def test_losses_are_told_while_the_run_goes_on_and_ever_after(tmp_path, monkeypa
 
     def kill_one():
         wait_for_part(tmp_path)
-        below = psutil.Process().children()
-        os.kill(next(p.pid for p in below if "spawn_main" in " ".join(p.cmdline())), signal.SIGKILL)
+        running_below("spawn_main")[0].kill()
         end = time.monotonic() + 60
         while not told and time.monotonic() < end:
             manifest = read_manifest(tmp_path / "slow")

@@ -19,6 +19,7 @@ from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.submission import load_submission
 from fairuniverse.tasks import Block, Job, answer
 from loopback_dask import dask
+from processes import running_below
 from sample_runs import TESTS, assert_same, make_benchmark, run, wait_for_part
 
 NAMES = ["slow", "always_dies"]
@@ -142,8 +143,7 @@ def test_a_fit_whose_worker_is_lost_is_done_again(tmp_path):
     def kill():
         while not any("fitting" in log.read_text() for log in folder.glob("*/worker*.log")):
             time.sleep(0.01)
-        below = psutil.Process().children()
-        os.kill(next(p.pid for p in below if "spawn_main" in " ".join(p.cmdline())), signal.SIGKILL)
+        running_below("spawn_main")[0].kill()
 
     killer = threading.Thread(target=kill, daemon=True)
     with ProcessPool(1) as pool:
@@ -173,7 +173,7 @@ def test_a_cluster_without_the_package(tmp_path, dask_folder, monkeypatch):
     import only_here
 
     with dask(dask_folder, n_workers=1) as cluster, DaskCluster(cluster.address, timeout_s=120) as executor:
-        with pytest.raises(ExecutorError, match=r"cannot load a task .*install fairuniverse there"):
+        with pytest.raises(ExecutorError, match=r"(?s)cannot load a task .*install fairuniverse there"):
             executor.submit(only_here.task).result()
         assert executor.submit(abs, -1).result() == 1
 

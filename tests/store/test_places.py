@@ -1,9 +1,12 @@
 """What every kind of place has to do, on a file system, in memory and in a real object store."""
 
+import io
 import sys
+import tarfile
 import threading
 import time
 from contextlib import suppress
+from uuid import uuid4
 
 import pytest
 
@@ -86,6 +89,19 @@ def test_a_folder_is_kept_once(place, where):
     place.remove_folder("model")
     assert not place.kept_folder("model").exists()
     assert not open_place(where).kept_folder("model").exists()
+
+
+@pytest.mark.parametrize(
+    "member", [tarfile.TarInfo("model/../../evil"), tarfile.TarInfo("/evil")], ids=lambda m: m.name
+)
+def test_a_model_stays_in_its_folder(member):
+    """Whoever can write to a store cannot write elsewhere with it."""
+    place, packed = open_place(f"memory://evil-{uuid4().hex}"), io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.addfile(member)
+    place.write("model.tar", packed.getvalue())
+    with pytest.raises(StorageError, match=r"model\.tar holds .*evil, which no model does"):
+        place.kept_folder("model")
 
 
 def test_what_is_printed_is_seen_by_others(place, where):

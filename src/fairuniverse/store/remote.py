@@ -17,11 +17,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from fairuniverse.errors import InvalidDataError, MissingDependencyError
+from fairuniverse.errors import InvalidDataError, MissingDependencyError, StorageError
 from fairuniverse.store.lease import PATIENCE_S, Lease
 from fairuniverse.store.places import LOCK, Lock, Place
 
@@ -182,7 +182,15 @@ class RemotePlace(Place):
         packed = self.read(_archive(name))
         unfinished = folder.with_name(f"{name}.{uuid4().hex}")
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-            archive.extractall(unfinished, filter="data")
+            for member in archive:
+                path = PurePosixPath(member.name)
+                if not (member.isfile() or member.isdir()) or path.is_absolute() or ".." in path.parts:
+                    raise StorageError(
+                        f"{self}/{_archive(name)} holds {member.name}, which no model does: remove it"
+                    )
+            if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+                archive.extraction_filter = tarfile.data_filter
+            archive.extractall(unfinished)
         unfinished.rename(folder)
 
     def _list(self, folder: str) -> list[dict[str, Any]]:
