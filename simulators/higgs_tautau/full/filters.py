@@ -1,25 +1,19 @@
-"""Which events are worth a detector: tau decays drawn with the hard process, and a filter inside Pythia."""
+"""Which events are worth a detector: tau decays drawn with the hard process, and a filter for them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from fairuniverse.errors import InvalidConfigError
-
 from . import taus
-from .arrays import Floats, Integers
 from .cards import Filter, ProcessCard
+from .hooks import hard_leptons, is_within, moved, now, vector_of
 from .taus import Orientations, Vector
 
 N_TEMPLATES = 8000
 """Decays of each kind that a block turns and boosts."""
-
-MAX_DROPPED = 30_000
-"""Events that the filter drops in a row before the card is taken to be wrong."""
 
 Z_POLARISATION = -0.147
 """Mean helicity of a tau- from a Z decay (LEP, Phys. Rept. 427 (2006) 257)."""
@@ -64,160 +58,96 @@ class Draws:
         return self.uniform() < taus.B_LEPTONIC
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Object:
     """A lepton or a tau of the hard process, as long as its momentum changes.
 
     Attributes:
-        resonance: Index of the outgoing particle of the hard process that it comes from.
+        outgoing: Index of the outgoing particle of the hard process that it comes from.
         momentum: Its momentum in the hard process.
         parent: Momentum of its parent there.
         visible: For a tau, its visible decay products in the helicity frame.
         is_lepton: Whether an electron or a muon is seen.
     """
 
-    resonance: int
+    outgoing: int
     momentum: Vector
     parent: Vector
     visible: Vector | None
     is_lepton: bool
 
     def in_lab(self, before: Vector, after: Vector) -> Vector:
-        """Visible momentum when the resonance has changed its own."""
-        m = taus.mass_of(before)
-        p, parent = (taus.boost(taus.boost(v, before, m, -1), after, m) for v in (self.momentum, self.parent))
-        return p if self.visible is None else taus.to_lab(self.visible, p, parent)
+        """Visible momentum when the outgoing particle has changed its own."""
+        p = moved(self.momentum, before, after)
+        return p if self.visible is None else taus.to_lab(self.visible, p, moved(self.parent, before, after))
 
 
-@cache
-def filter_class(base: Any) -> Any:
-    """The filter: derived from Pythia's hooks, it can exist only where Pythia is installed."""
+class DecayFilter:
+    """Draws tau decays with the hard process; events need a lepton in reach, and a hadronic tau or luck.
 
-    class EventFilter(base):  # type: ignore[misc]
-        """Stops events that cannot be selected; the names of its methods are Pythia's."""
-
-        def __init__(
-            self, card: Filter, process: ProcessCard, draws: Draws, rng: np.random.Generator
-        ) -> None:
-            base.__init__(self)
-            self._card, self._draws = card, draws
-            self._prescale = process.fakes_prescale
-            self._weights: dict[int, float] = {}
-            self._objects: list[_Object] = []
-            self._resonances: dict[int, Vector] = {}
-            self._weight = 1.0
-            self._is_pending = False
-            self._last_passed = 0
-            self.n_tried = 0
-
-        def weights_of(self, tags: Integers) -> Floats:
-            """Weights of finished events; those of dropped ones are forgotten."""
-            weights = np.array([self._weights[tag] for tag in tags.tolist()])
-            self._weights.clear()
-            return weights
-
-        def canVetoProcessLevel(self) -> bool:
-            return True
-
-        def doVetoProcessLevel(self, process: Any) -> bool:
-            self.n_tried += 1
-            require_progress(self.n_tried - self._last_passed)
-            self._is_pending = True
-            self._weight = 1.0
-            self._objects, self._resonances = _hard_objects(process, self._draws)
-            if not any(o.is_lepton for o in self._objects):
-                return True
-            has_tau = any(o.visible is not None and not o.is_lepton for o in self._objects)
-            if not has_tau and self._is_unlucky():
-                return True
-            process[3].pol(float(self.n_tried))
-            return False
-
-        def canVetoPT(self) -> bool:
-            return True
-
-        def scaleVetoPT(self) -> float:
-            return float(self._card.scale)
-
-        def doVetoPT(self, i_position: int, event: Any) -> bool:
-            if not self._is_pending:  # asked again later in the same event
-                return False
-            self._is_pending = False
-            card = self._card
-            after = {i: vector_of(event[event[i].iBotCopyId()]) for i in self._resonances}
-            seen = [
-                (o.is_lepton, o.in_lab(self._resonances[o.resonance], after[o.resonance]))
-                for o in self._objects
-            ]
-            if not any(is_lepton and is_within(p, card.lepton_pt, card.lepton_eta) for is_lepton, p in seen):
-                return True
-            has_tau = any(not is_lepton and is_within(p, card.tau_pt, card.tau_eta) for is_lepton, p in seen)
-            is_prescaled = self._weight != 1
-            if not has_tau and not is_prescaled and self._is_unlucky():
-                return True
-            self._weights[self.n_tried] = self._weight
-            self._last_passed = self.n_tried
-            return False
-
-        def _is_unlucky(self) -> bool:
-            """Whether the prescale drops an event without a tau."""
-            if self._draws.uniform() * self._prescale >= 1:
-                return True
-            self._weight *= self._prescale
-            return False
-
-    return EventFilter
-
-
-def require_progress(n_dropped: int) -> None:
-    """Refuse to go on when no event passes the filter.
-
-    Raises:
-        InvalidConfigError: `MAX_DROPPED` events in a row have been dropped.
+    Args:
+        card: Scale and thresholds.
+        process: Process of the cards.
+        draws: Takes the decays.
     """
-    if n_dropped > MAX_DROPPED:
-        raise InvalidConfigError(
-            f"of {MAX_DROPPED:,} events in a row none passes the filter: correct the card, whose "
-            "settings make no electrons, muons or taus, or no others than its filter drops"
-        )
+
+    def __init__(self, card: Filter, process: ProcessCard, draws: Draws) -> None:
+        self.scale = card.scale
+        self._card, self._draws = card, draws
+        self._prescale = process.fakes_prescale
+        self._objects: list[_Object] = []
+        self._before: dict[int, Vector] = {}
+        self._weight = 1.0
+
+    def begins(self, process: Any) -> bool:
+        """Whether there is a lepton, and a hadronic tau or luck."""
+        self._weight = 1.0
+        self._objects, self._before = _drawn(process, self._draws)
+        if not any(o.is_lepton for o in self._objects):
+            return False
+        has_tau = any(o.visible is not None and not o.is_lepton for o in self._objects)
+        return has_tau or self._is_lucky()
+
+    def weight(self, event: Any) -> float:
+        """Weight of the event from the prescale; 0 without a lepton in reach, or neither tau nor luck."""
+        after = now(event, self._before)
+        seen = [(o.is_lepton, o.in_lab(self._before[o.outgoing], after[o.outgoing])) for o in self._objects]
+        card = self._card
+        if not any(is_lepton and is_within(p, card.lepton_pt, card.lepton_eta) for is_lepton, p in seen):
+            return 0.0
+        has_tau = any(not is_lepton and is_within(p, card.tau_pt, card.tau_eta) for is_lepton, p in seen)
+        is_prescaled = self._weight != 1
+        return self._weight if has_tau or is_prescaled or self._is_lucky() else 0.0
+
+    def _is_lucky(self) -> bool:
+        """Whether the prescale keeps an event without a tau, which then stands for others."""
+        if self._draws.uniform() * self._prescale >= 1:
+            return False
+        self._weight *= self._prescale
+        return True
 
 
-def is_within(p: Vector, min_pt: float, max_eta: float) -> bool:
-    """Whether a momentum is above a transverse threshold, and within reach in pseudorapidity."""
-    pt2 = p[0] * p[0] + p[1] * p[1]
-    return bool(pt2 > min_pt * min_pt and p[2] * p[2] < np.sinh(max_eta) ** 2 * pt2)
-
-
-def vector_of(particle: Any) -> Vector:
-    """Momentum of one of Pythia's particles."""
-    return particle.px(), particle.py(), particle.pz(), particle.e()
-
-
-def _hard_objects(process: Any, draws: Draws) -> tuple[list[_Object], dict[int, Vector]]:
-    """Leptons and taus of the hard process, with the outgoing particles that they come from.
+def _drawn(process: Any, draws: Draws) -> tuple[list[_Object], dict[int, Vector]]:
+    """Leptons and taus of the hard process, and the momenta of the outgoing particles they come from.
 
     Decays of the taus are drawn, and their numbers left in the polarisations of the event record.
     """
     objects: list[_Object] = []
-    resonances: dict[int, Vector] = {}
+    before: dict[int, Vector] = {}
     partners: dict[int, tuple[float, bool]] = {}
-    for i in range(5, process.size()):
+    for i, outgoing in hard_leptons(process):
         particle = process[i]
-        size = particle.idAbs()
-        if size not in (11, 13, 15) or not particle.isFinal():
-            continue
         i_parent = particle.mother1()
-        top = i
-        while process[top].mother1() > 4:
-            top = process[top].mother1()
-        if size == 15:
+        if particle.idAbs() == 15:
             visible, is_lepton, number = _draw_tau(particle, process[i_parent], i_parent, partners, draws)
             particle.pol(float(number))
         else:
             visible, is_lepton = None, True
-        resonances[top] = vector_of(process[top])
-        objects.append(_Object(top, vector_of(particle), vector_of(process[i_parent]), visible, is_lepton))
-    return objects, resonances
+        before[outgoing] = vector_of(process[outgoing])
+        objects.append(
+            _Object(outgoing, vector_of(particle), vector_of(process[i_parent]), visible, is_lepton)
+        )
+    return objects, before
 
 
 def _draw_tau(

@@ -19,8 +19,10 @@ import numpy as np
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, MissingDependencyError
 
 from . import taus
+from .arrays import Floats
 from .cards import Cards
-from .filters import Draws, filter_class
+from .filters import DecayFilter, Draws
+from .hooks import EventFilter, new_hooks
 from .particles import Generated
 from .records import RawEvents, decayed, decayed_by_pythia, flat
 
@@ -54,14 +56,12 @@ class Generator:
     ) -> None:
         card = cards.process(process)
         self._rng = rng
-        self._pythia = new_pythia(seed)
-        self._draws = None if mode == "reference" else Draws(card, rng)
-        self._hooks = None
-        if self._draws is not None:
-            hooks = filter_class(pythia_library().UserHooks)
-            self._hooks = hooks(cards.generation.filter, card, self._draws, rng)
-        start_pythia(self._pythia, cards, process, hooks=self._hooks)
-        self._n_plain = 0
+        self._draws: Draws | None = None
+        event_filter: EventFilter | None = None
+        if mode == "production":
+            self._draws = Draws(card, rng)
+            event_filter = DecayFilter(cards.generation.filter, card, self._draws)
+        self._pythia = Pythia(cards, process, seed=seed, event_filter=event_filter)
 
     @property
     def branching(self) -> float:
@@ -71,7 +71,7 @@ class Generator:
     @property
     def n_tried(self) -> int:
         """Events begun so far, those that the filter dropped included."""
-        return self._n_plain if self._hooks is None else int(self._hooks.n_tried)
+        return self._pythia.n_tried
 
     def batches(self, n_events: int) -> Iterator[Generated]:
         """Events that pass the filter, in batches of `BATCH`.
@@ -80,25 +80,70 @@ class Generator:
             GenerationError: Pythia fails at all events.
             InvalidConfigError: No event passes the filter.
         """
-        n_left = n_events
-        while n_left:
-            raw = flat(self._pythia.nextBatch(min(BATCH, n_left)))
+        for raw, weights in self._pythia.batches(n_events):
+            if self._draws is None:
+                yield Generated(*decayed_by_pythia(raw), weights)
+            else:
+                yield Generated(*decayed(raw, self._draws, self._rng), weights)
+                self._draws.forget()
+
+
+class Pythia:
+    """A Pythia for one process; with a filter it leaves taus undecayed.
+
+    Args:
+        cards: What to generate.
+        process: Process of the cards.
+        seed: Seed of its generator, 1 to 900,000,000.
+        event_filter: Drops events early, and weights the others.
+
+    Raises:
+        MissingDependencyError: Pythia is not installed.
+        InvalidConfigError: It does not know a setting of the cards, or cannot start with them.
+    """
+
+    def __init__(
+        self, cards: Cards, process: str, *, seed: int, event_filter: EventFilter | None = None
+    ) -> None:
+        library = pythia_library()
+        own = () if event_filter is None else ("15:mayDecay = off",)
+        self._pythia = library.Pythia("", False)
+        self._hooks = None if event_filter is None else new_hooks(library.UserHooks, event_filter)
+        self._n_plain = 0
+        for line in ("Print:quiet = on", "Random:setSeed = on", f"Random:seed = {seed}"):
+            self._pythia.readString(line)
+        for line in (*cards.generation.settings, *cards.process(process).settings, *own):
+            if not self._pythia.readString(line, False):
+                raise InvalidConfigError(
+                    f"Pythia does not understand the setting {line!r} of process {process}: correct the card"
+                )
+        if self._hooks is not None:
+            self._pythia.setUserHooksPtr(self._hooks)
+        if not self._pythia.init():
+            raise InvalidConfigError(
+                f"Pythia cannot start with the settings of process {process}: add `Print:quiet = off` "
+                "to them to see why"
+            )
+
+    @property
+    def n_tried(self) -> int:
+        """Events begun so far, those that the filter dropped included."""
+        return self._n_plain if self._hooks is None else int(self._hooks.n_tried)
+
+    def batches(self, n_events: int) -> Iterator[tuple[RawEvents, Floats]]:
+        """Events that pass the filter, in batches of `BATCH`, with their weights.
+
+        Raises:
+            GenerationError: Pythia fails at all events.
+            InvalidConfigError: No event passes the filter.
+        """
+        while n_events:
+            raw = flat(self._pythia.nextBatch(min(BATCH, n_events)))
             if not raw.n_events:
                 raise GenerationError("Pythia fails at every event: check the settings of the card")
-            n_left -= raw.n_events  # events that Pythia cannot hadronise are left out
+            n_events -= raw.n_events  # events that Pythia cannot hadronise are left out
             self._n_plain += raw.n_events
-            yield self._reference(raw) if self._hooks is None else self._production(raw)
-
-    def _production(self, raw: RawEvents) -> Generated:
-        assert self._hooks is not None
-        assert self._draws is not None
-        weights = self._hooks.weights_of(raw.tags)
-        particles, true_taus = decayed(raw, self._draws, self._rng)
-        self._draws.forget()
-        return Generated(particles, true_taus, weights)
-
-    def _reference(self, raw: RawEvents) -> Generated:
-        return Generated(*decayed_by_pythia(raw), np.ones(raw.n_events))
+            yield raw, np.ones(raw.n_events) if self._hooks is None else self._hooks.weights_of(raw.tags)
 
 
 @cache
@@ -116,32 +161,3 @@ def pythia_library() -> Any:
             "the full simulation needs Pythia 8 and fastjet: pip install 'fairuniverse[full]'"
         ) from error
     return pythia8mc
-
-
-def new_pythia(seed: int) -> Any:
-    """A silent Pythia."""
-    pythia = pythia_library().Pythia("", False)
-    for line in ("Print:quiet = on", "Random:setSeed = on", f"Random:seed = {seed}"):
-        pythia.readString(line)
-    return pythia
-
-
-def start_pythia(pythia: Any, cards: Cards, process: str, *, hooks: Any | None) -> None:
-    """Make a Pythia ready for one process; with hooks it leaves taus undecayed.
-
-    Raises:
-        InvalidConfigError: It does not know a setting of the cards, or cannot start with them.
-    """
-    own = [] if hooks is None else ["15:mayDecay = off"]
-    for line in (*cards.generation.settings, *cards.process(process).settings, *own):
-        if not pythia.readString(line, False):
-            raise InvalidConfigError(
-                f"Pythia does not understand the setting {line!r} of process {process}: correct the card"
-            )
-    if hooks is not None:
-        pythia.setUserHooksPtr(hooks)
-    if not pythia.init():
-        raise InvalidConfigError(
-            f"Pythia cannot start with the settings of process {process}: add `Print:quiet = off` "
-            "to them to see why"
-        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,11 @@ import numpy as np
 from . import taus
 from .arrays import Floats, Integers
 from .cards import Cards, Filter
-from .filters import Draws, is_within, require_progress, vector_of
-from .generation import BATCH, GenerationError, new_pythia, pythia_library, start_pythia
+from .filters import Draws
+from .generation import Pythia
+from .hooks import hard_leptons, is_within, moved, now, vector_of
 from .particles import Particles, TrueTaus
-from .records import RawEvents, decayed, first_copies, flat
+from .records import RawEvents, decayed, first_copies
 
 BOSONS = (23, 24, 25)
 """Codes of the parents of objects."""
@@ -82,15 +82,13 @@ class UndecayedGenerator:
         card = cards.process(process)
         self._rng = rng
         self._draws = Draws(card, rng)  # decays of taus that come from hadrons
-        hooks = _filter_class(pythia_library().UserHooks)
-        self._hooks = hooks(cards.generation.filter, card.fakes_prescale, rng)
-        self._pythia = new_pythia(seed)
-        start_pythia(self._pythia, cards, process, hooks=self._hooks)
+        event_filter = UndecayedFilter(cards.generation.filter, card.fakes_prescale, rng)
+        self._pythia = Pythia(cards, process, seed=seed, event_filter=event_filter)
 
     @property
     def n_tried(self) -> int:
         """Events begun so far."""
-        return int(self._hooks.n_tried)
+        return self._pythia.n_tried
 
     def batches(self, n_events: int) -> Iterator[Undecayed]:
         """Events that pass the filter, in batches.
@@ -99,12 +97,7 @@ class UndecayedGenerator:
             GenerationError: Pythia fails at all events.
             InvalidConfigError: No event passes the filter.
         """
-        while n_events:
-            raw = flat(self._pythia.nextBatch(min(BATCH, n_events)))
-            if not raw.n_events:
-                raise GenerationError("Pythia fails at every event: check the settings of the card")
-            n_events -= raw.n_events
-            weights = self._hooks.weights_of(raw.tags)
+        for raw, weights in self._pythia.batches(n_events):
             yield split(raw, weights, self._draws, self._rng)
 
 
@@ -135,68 +128,37 @@ def _axes(momenta: Floats, parents: Floats) -> Floats:
     return unit
 
 
-@cache
-def _filter_class(base: Any) -> Any:
-    """The filter: derived from Pythia's hooks, it can exist only where Pythia is installed."""
+class UndecayedFilter:
+    """Drops events that no decay of their taus can save, and most that only a mistag can.
 
-    class UndecayedFilter(base):  # type: ignore[misc]
-        """Stops events that no decay of their taus can save; the names of its methods are Pythia's."""
+    Args:
+        card: Scale and thresholds, those of visible momenta.
+        prescale: One in so many events that have a lepton, but no tau beside it, goes on.
+        rng: Generator of the luck of these.
+    """
 
-        def __init__(self, card: Filter, prescale: int, rng: np.random.Generator) -> None:
-            base.__init__(self)
-            self._card, self._prescale, self._rng = card, prescale, rng
-            self._weights: dict[int, float] = {}
-            self._objects: list[tuple[int, bool, taus.Vector]] = []
-            self._before: dict[int, taus.Vector] = {}
-            self._is_pending = False
-            self._last_passed = 0
-            self.n_tried = 0
+    def __init__(self, card: Filter, prescale: int, rng: np.random.Generator) -> None:
+        self.scale = card.scale
+        self._card, self._prescale, self._rng = card, prescale, rng
+        self._objects: list[tuple[int, bool, taus.Vector]] = []
+        self._before: dict[int, taus.Vector] = {}
 
-        def weights_of(self, tags: Integers) -> Floats:
-            """Weights of finished events; those of dropped ones are forgotten."""
-            weights = np.array([self._weights[tag] for tag in tags.tolist()])
-            self._weights.clear()
-            return weights
+    def begins(self, process: Any) -> bool:
+        """Whether there are leptons or taus."""
+        found = list(hard_leptons(process))
+        self._objects = [(top, process[i].idAbs() == 15, vector_of(process[i])) for i, top in found]
+        self._before = {top: vector_of(process[top]) for _, top in found}
+        return bool(found)
 
-        def canVetoProcessLevel(self) -> bool:
-            return True
-
-        def doVetoProcessLevel(self, process: Any) -> bool:
-            self.n_tried += 1
-            require_progress(self.n_tried - self._last_passed)
-            self._is_pending = True
-            self._objects, self._before = _hard_objects(process)
-            process[3].pol(float(self.n_tried))
-            return not self._objects
-
-        def canVetoPT(self) -> bool:
-            return True
-
-        def scaleVetoPT(self) -> float:
-            return float(self._card.scale)
-
-        def doVetoPT(self, i_position: int, event: Any) -> bool:
-            if not self._is_pending:  # asked again later in the same event
-                return False
-            self._is_pending = False
-            after = {i: vector_of(event[event[i].iBotCopyId()]) for i in self._before}
-            seen = [(is_tau, _moved(p, self._before[i], after[i])) for i, is_tau, p in self._objects]
-            weight = 1.0
-            if not _can_have_pair(seen, self._card):
-                if not _can_have_lepton(seen, self._card) or self._rng.random() * self._prescale >= 1:
-                    return True
-                weight = float(self._prescale)
-            self._weights[self.n_tried] = weight
-            self._last_passed = self.n_tried
-            return False
-
-    return UndecayedFilter
-
-
-def _moved(p: taus.Vector, before: taus.Vector, after: taus.Vector) -> taus.Vector:
-    """A decay product when the particle it comes from has changed its momentum."""
-    m = taus.mass_of(before)
-    return taus.boost(taus.boost(p, before, m, -1), after, m)
+    def weight(self, event: Any) -> float:
+        """Weight of the event from the prescale; 0 if it is dropped."""
+        after = now(event, self._before)
+        seen = [(is_tau, moved(p, self._before[i], after[i])) for i, is_tau, p in self._objects]
+        if _can_have_pair(seen, self._card):
+            return 1.0
+        if not _can_have_lepton(seen, self._card) or self._rng.random() * self._prescale >= 1:
+            return 0.0
+        return float(self._prescale)
 
 
 def _gives_lepton(is_tau: bool, p: taus.Vector, card: Filter) -> bool:
@@ -216,18 +178,3 @@ def _can_have_pair(seen: list[tuple[bool, taus.Vector]], card: Filter) -> bool:
         if is_tau and is_within(p, card.tau_pt + MIN_TAU_PT, card.tau_eta)
     ]
     return any(i != j for i in leptons for j in hadrons)
-
-
-def _hard_objects(process: Any) -> tuple[list[tuple[int, bool, taus.Vector]], dict[int, taus.Vector]]:
-    """Leptons and taus: index of the outgoing particle of the hard process, whether a tau, momentum."""
-    objects, before = [], {}
-    for i in range(5, process.size()):
-        particle = process[i]
-        if particle.idAbs() not in (11, 13, 15) or not particle.isFinal():
-            continue
-        top = i
-        while process[top].mother1() > 4:
-            top = process[top].mother1()
-        before[top] = vector_of(process[top])
-        objects.append((top, particle.idAbs() == 15, vector_of(particle)))
-    return objects, before
