@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
 from fairuniverse.events import Events, Schema, concatenate
 from fairuniverse.nuisance import NuisanceParameter, complete, normalisation
-from fairuniverse.pools import Drawn, RowBuffer, StoredPool
+from fairuniverse.pools import RowBuffer, StoredPool
 from fairuniverse.protocols import Densities, Process
 from fairuniverse.seeding import Streams, generator
 
@@ -161,9 +161,7 @@ class AnalyticSimulator(ABC):
 
     def pool_sampler(self, pool: Events) -> AnalyticSampler:
         """Pseudo-experiments drawn with replacement from a pool of weighted nominal events."""
-        if pool.weights is None or pool.process is None:
-            raise InvalidDataError("a pool needs weights and process codes; these events lack them")
-        return AnalyticSampler(self, _rows_of(pool))
+        return PoolSampler(self, pool)
 
     def pool_rows(self, events: Events) -> NDArray[np.float32]:
         """What a pool on disk holds of each event: its features, shape (n_events, n_features)."""
@@ -175,7 +173,7 @@ class AnalyticSimulator(ABC):
 
     def fresh_sampler(self) -> AnalyticSampler:
         """Pseudo-experiments of newly simulated events: no two share any."""
-        return AnalyticSampler(self, None)
+        return FreshSampler(self)
 
     def _draw(
         self,
@@ -199,66 +197,15 @@ class AnalyticSimulator(ABC):
         return features
 
 
-class AnalyticSampler:
+class AnalyticSampler(ABC):
     """Pseudo-experiments of an analytic world: Poisson counts, events, nuisances, an order without meaning.
 
     Args:
         simulator: The world.
-        pool: Nominal features and cumulative weights of each process, to draw from; None for new events.
     """
 
-    def __init__(
-        self,
-        simulator: AnalyticSimulator,
-        pool: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float64]]] | None,
-    ) -> None:
+    def __init__(self, simulator: AnalyticSimulator) -> None:
         self._simulator = simulator
-        self._pool = pool
-
-    def sample(
-        self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
-    ) -> Events:
-        """One unweighted, unlabelled pseudo-experiment.
-
-        Raises:
-            InvalidDataError: A negative mu, or nuisance values out of range.
-        """
-        _require_mu(mu)
-        values = complete(self._simulator.nuisances, nuisances)
-        parts = [self._part(p, mu, values, streams, n_threads) for p in self._simulator.processes]
-        features = np.concatenate(parts, axis=1)
-        order = streams.rng("order").permutation(features.shape[1])
-        return Events(self._simulator.schema, np.take(features, order, axis=1))
-
-    def _part(
-        self, process: Process, mu: float, values: Mapping[str, float], streams: Streams, n_threads: int
-    ) -> NDArray[np.float32]:
-        """Events of one process."""
-        world = self._simulator
-        expected = process.expected_yield * normalisation(world.nuisances, values, process.name)
-        n = int(streams.rng(f"counts:{process.name}").poisson(expected * (mu if process.is_signal else 1.0)))
-        if self._pool is None:
-            nominal = world._draw(process.name, n, streams, "fresh", n_threads)
-        else:
-            features, cumulative = self._pool[process.name]
-            if n and not len(cumulative):
-                raise InvalidDataError(f"the pool has no {process.name} event: simulate some")
-            rng = streams.rng(f"rows:{process.name}")
-            nominal = features[:, np.searchsorted(cumulative, rng.random(n), side="right")]
-        return world.move(nominal, process.name, values)
-
-
-class StoredSampler:
-    """Pseudo-experiments of an analytic world from a pool on disk.
-
-    Args:
-        simulator: The world.
-        pool: Rows of nominal features.
-    """
-
-    def __init__(self, simulator: AnalyticSimulator, pool: StoredPool) -> None:
-        self._simulator = simulator
-        self._pool = pool
 
     def sample(
         self, mu: float, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
@@ -269,38 +216,97 @@ class StoredSampler:
             InvalidDataError: A negative mu, or nuisance values out of range.
             StorageError: The pool cannot be read.
         """
-        _require_mu(mu)
+        if not mu >= 0:
+            raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
         world = self._simulator
         values = complete(world.nuisances, nuisances)
         strengths = {
             p.name: (mu if p.is_signal else 1.0) * normalisation(world.nuisances, values, p.name)
             for p in world.processes
         }
-        drawn = self._pool.draw(strengths, streams=streams)
-        parts = [world.move(self._features_of(d), d.process, values) for d in drawn]
-        features = np.concatenate(parts, axis=1)
+        nominal = self._nominal(strengths, streams, n_threads)
+        features = np.concatenate([world.move(x, name, values) for name, x in nominal], axis=1)
         order = streams.rng("order").permutation(features.shape[1])
         return Events(world.schema, np.take(features, order, axis=1))
 
-    def _features_of(self, drawn: Drawn) -> NDArray[np.float32]:
-        rows, chosen = drawn.read(0, len(drawn), RowBuffer(self._pool.width))
-        return np.ascontiguousarray(rows[chosen].T)
+    @abstractmethod
+    def _nominal(
+        self, strengths: Mapping[str, float], streams: Streams, n_threads: int
+    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Nominal events of each process, of Poisson number with its expected yield times its strength."""
 
 
-def _require_mu(mu: float) -> None:
-    if not mu >= 0:
-        raise InvalidDataError(f"mu = {mu}: a signal yield cannot be negative, draw with mu >= 0")
+class _CountingSampler(AnalyticSampler):
+    """Draws the numbers of events itself."""
+
+    def _nominal(
+        self, strengths: Mapping[str, float], streams: Streams, n_threads: int
+    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for process in self._simulator.processes:
+            expected = process.expected_yield * strengths[process.name]
+            n = int(streams.rng(f"counts:{process.name}").poisson(expected))
+            yield process.name, self._draw(process.name, n, streams, n_threads)
+
+    @abstractmethod
+    def _draw(self, process: str, n: int, streams: Streams, n_threads: int) -> NDArray[np.float32]:
+        """Nominal events of one process, shape (n_features, n)."""
 
 
-def _rows_of(pool: Events) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]]:
-    """Features and cumulative weights, ending at 1, of each process of a pool."""
-    assert pool.weights is not None
-    rows = {}
-    for code, name in enumerate(pool.processes):
-        chosen = pool.process == code
-        cumulative = np.cumsum(pool.weights[chosen])
-        rows[name] = pool.features[:, chosen], cumulative / (cumulative[-1] if len(cumulative) else 1.0)
-    return rows
+class FreshSampler(_CountingSampler):
+    """Newly simulated events: no two pseudo-experiments share any."""
+
+    def _draw(self, process: str, n: int, streams: Streams, n_threads: int) -> NDArray[np.float32]:
+        return self._simulator._draw(process, n, streams, "fresh", n_threads)
+
+
+class PoolSampler(_CountingSampler):
+    """Draws with replacement from a pool in memory.
+
+    Args:
+        simulator: The world.
+        pool: Weighted nominal events.
+
+    Raises:
+        InvalidDataError: The events lack weights or process codes.
+    """
+
+    def __init__(self, simulator: AnalyticSimulator, pool: Events) -> None:
+        super().__init__(simulator)
+        if pool.weights is None or pool.process is None:
+            raise InvalidDataError("a pool needs weights and process codes; these events lack them")
+        self._rows = {}
+        for code, name in enumerate(pool.processes):
+            chosen = pool.process == code
+            cumulative = np.cumsum(pool.weights[chosen])
+            cumulative /= cumulative[-1] if len(cumulative) else 1.0
+            self._rows[name] = pool.features[:, chosen], cumulative
+
+    def _draw(self, process: str, n: int, streams: Streams, n_threads: int) -> NDArray[np.float32]:
+        features, cumulative = self._rows[process]
+        if n and not len(cumulative):
+            raise InvalidDataError(f"the pool has no {process} event: simulate some")
+        rng = streams.rng(f"rows:{process}")
+        return features[:, np.searchsorted(cumulative, rng.random(n), side="right")]
+
+
+class StoredSampler(AnalyticSampler):
+    """Draws with replacement from a pool on disk.
+
+    Args:
+        simulator: The world.
+        pool: Rows of nominal features.
+    """
+
+    def __init__(self, simulator: AnalyticSimulator, pool: StoredPool) -> None:
+        super().__init__(simulator)
+        self._pool = pool
+
+    def _nominal(
+        self, strengths: Mapping[str, float], streams: Streams, n_threads: int
+    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for drawn in self._pool.draw(strengths, streams=streams):
+            rows, chosen = drawn.read(0, len(drawn), RowBuffer(self._pool.width))
+            yield drawn.process, np.ascontiguousarray(rows[chosen].T)
 
 
 def _in_threads(work: Callable[[int], None], n: int, n_threads: int) -> None:
