@@ -10,6 +10,7 @@ ROWS = (
     (
         "_version",
         "errors",
+        "files",
         "lifetimes",
         "events",
         "nuisance",

@@ -2,6 +2,7 @@
 
 import json
 import os
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -88,11 +89,12 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "t.parquet"
     write_table(path, make_events(10))
     before = path.read_bytes()
-    (tmp_path / f".t.{os.getpid()}.partial.parquet").symlink_to("/dev/full")
+    monkeypatch.setattr("fairuniverse.files.uuid4", lambda: UUID(int=1))
+    (tmp_path / f".t.{UUID(int=1).hex}.unfinished.parquet").symlink_to("/dev/full")
     with pytest.raises(StorageError, match=r"cannot write .*t\.parquet: .*[Nn]o space left.*free some space"):
         write_table(path, make_events(1_000_000))
     assert path.read_bytes() == before
-    assert not list(tmp_path.glob(".*partial*"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_subset_is_pointed_out(tmp_path, caplog):

@@ -27,8 +27,9 @@ import numpy as np
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, InvalidDataError, StorageError
 from fairuniverse.events import Events, concatenate
 from fairuniverse.executors import Executor, ProcessPool, WorkerLostError
+from fairuniverse.files import atomic_path
 from fairuniverse.protocols import BlockSource
-from fairuniverse.tables import Table, atomic_path, metadata_path, read_table, write_table
+from fairuniverse.tables import Table, metadata_path, read_table, write_table
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,9 @@ The layout is that of the public data (Zenodo record 15131565): one column per f
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError, MissingDependencyError, StorageError
 from fairuniverse.events import Events, Feature, Schema
+from fairuniverse.files import atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,28 +120,6 @@ def require_writable_table(path: Path) -> None:
         raise InvalidDataError(f"cannot write {path.name}: the name must end in .parquet or .root")
     if path.suffix == ".root":
         _uproot()
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Temporary path beside `path` that takes its name on success and vanishes on failure.
-
-    Raises:
-        StorageError: Writing failed; the message names the file and the reason.
-    """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        remedy = "free some space or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
-        raise StorageError(f"cannot write {path}: {reason}; {remedy} another folder") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def metadata_of(events: Events, columns: Mapping[str, object]) -> dict[str, Any]:

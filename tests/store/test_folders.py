@@ -96,7 +96,7 @@ def test_one_writer_at_a_time(tmp_path):
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     """Half-written files count for nothing."""
     run = make_run(tmp_path / "run", [(0, 0)])
-    (run / "parts" / ".part-000001.parquet.unfinished").write_bytes(b"PAR1 half")
+    (run / "parts" / ".part-000001.0f.unfinished.parquet").write_bytes(b"PAR1 half")
     (run / "model.candidate").mkdir()
     with RunStore(run, IDENTITY) as store:
         assert store.finished() == {(0, 0)}

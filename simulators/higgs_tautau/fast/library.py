@@ -6,11 +6,9 @@ One file for each process, and one with decays of taus at rest; ``full/pack.py``
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidConfigError, StorageError
+from fairuniverse.files import atomic_path
 
 from .. import compiled
 from . import quantised as q
@@ -233,9 +232,7 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any]], manifest: Map
     stored = {name: _as_bytes(c) if c.dtype == np.uint8 else c for name, c in columns.items()}
     table = pa.table(stored).replace_schema_metadata({METADATA: json.dumps(content)})
     words = [name for name, c in columns.items() if c.dtype != np.uint8]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
         pq.write_table(
             table,
             temporary,
@@ -244,14 +241,6 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any]], manifest: Map
             compression="zstd",
             compression_level=22,
         )
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def read_columns(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -37,8 +37,8 @@ def write_leaderboard(folder: Where, output: Path, *, title: str = "Leaderboard"
         StorageError: There is no run, or a file cannot be written.
         MissingDependencyError: The libraries of the ``report`` extra are not installed.
     """
+    from fairuniverse.files import atomic_path
     from fairuniverse.reporting.leaderboard import Board, page_name, write_index
-    from fairuniverse.tables import atomic_path
 
     _require_site(output)
     blocks, problems = gather([folder])

@@ -187,7 +187,7 @@ def _write_bundle(benchmark: Benchmark, competition: Competition, folder: Path) 
 
 def _write_input(benchmark: Benchmark, truths: Sequence[Truth], folder: Path) -> None:
     """The configuration without its secrets, the training events if they are a file, and the toys."""
-    from fairuniverse.tables import atomic_path
+    from fairuniverse.files import atomic_path
 
     with atomic_path(folder / CONFIG) as temporary:
         temporary.write_text(_yaml(_without_truth(benchmark.config, len(truths))), encoding="utf-8")

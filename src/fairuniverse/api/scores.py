@@ -181,7 +181,7 @@ def references(card: ScoreCard) -> dict[str, dict[str, float]]:
 
 
 def _write_card(card: ScoreCard, results: Results, folder: Path) -> None:
-    from fairuniverse.tables import atomic_path
+    from fairuniverse.files import atomic_path
 
     with atomic_path(folder / "scores.json") as temporary:
         temporary.write_text(json.dumps(card.to_flat(), indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ def init_submission(folder: Path) -> list[Path]:
     Raises:
         InvalidDataError: The folder exists and is not empty.
     """
-    from fairuniverse.tables import atomic_path
+    from fairuniverse.files import atomic_path
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidDataError(f"{folder} is not an empty folder: choose a new one")

@@ -35,8 +35,9 @@ def write_toys(
     Raises:
         InvalidDataError: The folder holds something else, or more toys are asked for than there are.
     """
+    from fairuniverse.files import atomic_path
     from fairuniverse.scoring.truth import write_truth
-    from fairuniverse.tables import atomic_path, write_table
+    from fairuniverse.tables import write_table
 
     benchmark = Benchmark.load(config, n_threads=n_threads)
     toys = benchmark.pseudo_experiments

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from fairuniverse.datasets import Dataset, Piece
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.events import Events
+from fairuniverse.files import atomic_path
 from fairuniverse.seeding import generator, seed_sequence
 from fairuniverse.shuffling.storage import write_json
-from fairuniverse.tables import atomic_path
 
 PURPOSE = "data set order"
 """Name of the streams; the order is no secret and the same for all benchmarks."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fairuniverse.errors import StorageError
-from fairuniverse.tables import atomic_path
+from fairuniverse.files import atomic_path
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
-from uuid import uuid4
 
 from fairuniverse.errors import StorageError
+from fairuniverse.files import UNFINISHED, replacing
 
 LOCK = ".lock"
 
@@ -220,19 +220,9 @@ class LocalPlace(Place):
         return map(self.read, names)
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Place.write`: it is written under another name, flushed to the disk and renamed."""
-        path = self.path / name
-        unfinished = path.with_name(f".{path.name}.{uuid4().hex}.unfinished")  # others may write it, too
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
+        """See `Place.write`."""
+        with replacing(self.path / name) as temporary:
+            temporary.write_bytes(content)
 
     def remove(self, names: Iterable[str]) -> None:
         """See `Place.remove`."""
@@ -262,7 +252,7 @@ class LocalPlace(Place):
 
     def clean(self) -> None:
         """See `Place.clean`."""
-        for leftover in (*self.path.glob(".*.unfinished"), *self.path.glob("parts/.*.unfinished")):
+        for leftover in (*self.path.glob(UNFINISHED), *self.path.glob(f"parts/{UNFINISHED}")):
             leftover.unlink()
         for folder in self.path.glob("model.candidate*"):
             shutil.rmtree(folder, ignore_errors=True)

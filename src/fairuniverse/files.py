@@ -1,0 +1,53 @@
+"""Files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from fairuniverse.errors import StorageError
+
+UNFINISHED = ".*.unfinished*"
+"""Pattern of the files that `replacing` leaves where a process is killed."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Temporary path beside `path` that takes its name on success and vanishes on failure.
+
+    What is written is on the disk before it has the name; any number of processes may do so at once.
+
+    Raises:
+        OSError: Writing failed.
+    """
+    temporary = path.with_name(f".{path.stem}.{uuid4().hex}.unfinished{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """The same, in a folder that is made if it does not exist, and with an error that names the file.
+
+    Raises:
+        StorageError: Writing failed; what was there stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        reason = error.strerror or str(error)
+        remedy = "free some space or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
+        raise StorageError(f"cannot write {path}: {reason}; {remedy} another folder") from error
