@@ -374,7 +374,7 @@ def test_official_results_are_scored_with_a_read_only_root(tmp_path):
     (reference / "test_settings.json").write_text(json.dumps({"ground_truth_mus": [1.0]}))
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "fairuniverse.cli", "score"),
+            *(sys.executable, "-m", "fairuniverse", "score"),
             *("--predictions", predictions, "--reference", reference, "--output", output),
         ],
         capture_output=True,

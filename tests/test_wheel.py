@@ -73,7 +73,7 @@ def test_the_installed_wheel_runs_the_chain(installed, tmp_path):
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONNOUSERSITE": "1"}
 
     def fairuniverse(*arguments: object) -> str:
-        return run(installed / "python", "-m", "fairuniverse.cli", *arguments, cwd=tmp_path, env=environment)
+        return run(installed / "python", "-m", "fairuniverse", *arguments, cwd=tmp_path, env=environment)
 
     where = run(
         installed / "python",
