@@ -19,17 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-SHARES = {"htautau": 0.336, "ztautau": 0.634, "ttbar": 0.026, "diboson": 0.004}
-"""Rows by process in the public files."""
+from public_data import NUISANCES, SHARES
 
-NUISANCES = {
-    "tes": 1.01,
-    "jes": 0.99,
-    "soft_met": 2.0,
-    "ttbar_scale": 1.02,
-    "diboson_scale": 1.1,
-    "bkg_scale": 1.001,
-}
 PART_ROWS = 1_000_000
 
 

@@ -21,19 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from public_data import NUISANCES, SHARES
 
 PEER = "HiggsML==0.1.5"
 HERE = Path(__file__).parent
-POOL_SHARES = {"htautau": 0.336, "ztautau": 0.634, "ttbar": 0.026, "diboson": 0.004}
-"""Rows by process in the public files."""
-NUISANCES = {
-    "tes": 1.01,
-    "jes": 0.99,
-    "soft_met": 2.0,
-    "ttbar_scale": 1.02,
-    "diboson_scale": 1.1,
-    "bkg_scale": 1.001,
-}
 WEIGHT_SPREAD = {"htautau": 0.01, "ttbar": 0.12}
 """Relative spread of the public weights; those of the other processes are constant."""
 SIMULATED_ROWS = 900_000
@@ -46,7 +37,7 @@ def simulate_pool(n_rows: int, with_record: bool) -> Any:
     from fairuniverse.events import Events
 
     n_simulated = min(n_rows, SIMULATED_ROWS)
-    counts = {name: round(n_simulated * share) for name, share in POOL_SHARES.items()}
+    counts = {name: round(n_simulated * share) for name, share in SHARES.items()}
     events = HiggsTauTau().generate(counts, seed=1, n_threads=os.cpu_count() or 1)
     rng = np.random.default_rng(1)
     weights = np.array(events.weights)

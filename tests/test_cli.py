@@ -181,7 +181,7 @@ def test_a_world_without_modes_is_shifted(tmp_path):
 
 def test_prepare_names_what_it_made(tmp_path, monkeypatch):
     """Large data sets of a configuration are shuffled, and their folders printed; others need nothing."""
-    monkeypatch.setattr("fairuniverse.api.benchmark.MAX_ROWS_IN_MEMORY", 100)
+    monkeypatch.setattr("fairuniverse.api.large_data.MAX_ROWS_IN_MEMORY", 100)
     write_parts(tmp_path / "data", [numbered([60, 90])])
     for folder, words in (("data", "ready: .*data.shuffled/pool-"), ("", "nothing to prepare")):
         source = "{file: data}" if folder else "{n_events: {signal: 9, background: 9}}"

@@ -8,7 +8,7 @@ import pytest
 
 import tiny_world
 from fairuniverse import training
-from fairuniverse.api import Benchmark, benchmark, run
+from fairuniverse.api import Benchmark, large_data, run
 from fairuniverse.config import (
     BenchmarkConfig,
     LimitsConfig,
@@ -16,6 +16,7 @@ from fairuniverse.config import (
     SimulatorConfig,
     TrainingConfig,
 )
+from fairuniverse.datasets import Dataset
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
 from partitions import WORLD, write_parts
 
@@ -23,7 +24,7 @@ from partitions import WORLD, write_parts
 @pytest.fixture
 def limit(monkeypatch):
     """Data sets of more than ten thousand rows stay on disk."""
-    for module in (benchmark, training):
+    for module in (large_data, training):
         monkeypatch.setattr(module, "MAX_ROWS_IN_MEMORY", 10_000)
 
 
@@ -59,7 +60,7 @@ def toys_of(made):
 def test_a_folder_within_the_limit_is_one_table(tmp_path):
     """A folder of files gives the toys that its rows in one file give."""
     write_data(tmp_path / "parts", 3000)
-    whole = Benchmark(config_of("parts", "parts"), folder=tmp_path)._dataset("parts").read_all()
+    whole = Dataset(tmp_path / "parts", WORLD.schema, WORLD.processes).read_all()
     write_parts(tmp_path / "one", [whole])
     one = Benchmark(config_of("one/part-0.parquet", "one/part-0.parquet"), folder=tmp_path)
     parts = Benchmark(config_of("parts", "parts"), folder=tmp_path)
@@ -92,7 +93,7 @@ def test_one_data_set_is_split(tmp_path, limit):
     expected = {p.name: p.expected_yield for p in WORLD.processes}
     assert events.sum_weights() == pytest.approx(expected)
     trained = {c.tobytes() for c in np.ascontiguousarray(events.features.T)}
-    pool = made._stored_pool(made._large(name))
+    _, pool = made.prepare()
     rows = np.concatenate([np.fromfile(p, np.float32).reshape(-1, 2) for p in pool.glob("*.rows")])
     assert len(rows) == 40_000 - len(events)
     assert not trained & {r.tobytes() for r in rows}

@@ -3,7 +3,7 @@
 Make the blocks first (resumable, any number of processes), then::
 
     fairuniverse simulate --simulator higgs_tautau.recoil --events 64000 --workers 2 --output blocks
-    python -m fairuniverse.simulators.higgs_tautau.full.pack blocks library
+    python -m fairuniverse.simulators.higgs_tautau.full.pack blocks library --records 64000
 
 and use it with the option ``recoil=library`` of the simulator.
 """
@@ -37,8 +37,13 @@ ROOM = 0.98
 """Thresholds of what can be selected are lowered by this factor, for the jitter of a byte."""
 
 
-def pack(blocks: Path, library: Path) -> dict[str, int]:
+def pack(blocks: Path, library: Path, *, n_records: int | None = None) -> dict[str, int]:
     """Write the library of a folder of blocks; returns the number of records of each process.
+
+    Args:
+        blocks: Folder of finished blocks.
+        library: Folder to write.
+        n_records: At most so many records of each process, see `thin`; all if not given.
 
     Raises:
         StorageError: The folder holds no blocks, or cannot be read; or the library cannot be written.
@@ -51,16 +56,17 @@ def pack(blocks: Path, library: Path) -> dict[str, int]:
     for process in PROCESS_NAMES:
         if (blocks / process).is_dir():
             rows, statistics = _read_blocks(blocks / process)
-            numbers[process] = pack_process(
-                rows, card, library / f"{process}.parquet", {**about, **statistics}
-            )
+            path = library / f"{process}.parquet"
+            numbers[process] = pack_process(rows, card, path, {**about, **statistics}, n_records)
     if not numbers:
         raise StorageError(f"{blocks} holds no blocks: make them with higgs_tautau.recoil")
     write_columns(library / "decays.parquet", decay_columns(seed=int(manifest["seed"])), about)
     return numbers
 
 
-def pack_process(rows: Floats, card: DetectorCard, path: Path, manifest: Mapping[str, Any]) -> int:
+def pack_process(
+    rows: Floats, card: DetectorCard, path: Path, manifest: Mapping[str, Any], n_records: int | None = None
+) -> int:
     """Write the records of one process that can be selected; returns their number.
 
     Args:
@@ -68,14 +74,34 @@ def pack_process(rows: Floats, card: DetectorCard, path: Path, manifest: Mapping
         card: The detector.
         path: File to write.
         manifest: What it says of itself.
+        n_records: At most so many.
     """
     bounds, branching = selection_bounds(rows, card)
-    weights = rows[0] * bounds * branching
+    weights = thin(rows[0] * bounds * branching, n_records or rows.shape[1])
     chosen = _alike_together(rows, np.flatnonzero(weights > 0))
     columns = dict(zip(q.BYTES, encode(rows[:, chosen]).T, strict=True))
     extra = {"weight": weights[chosen].astype(np.float32), "bound": bounds[chosen].astype(np.float32)}
     write_columns(path, {**columns, **extra}, manifest)
     return len(chosen)
+
+
+def thin(weights: Floats, n: int) -> Floats:
+    """New weights, of which at most n are not zero, with the same sum and about the same meaning.
+
+    Those below a threshold are kept with a probability in proportion to them, and then have the threshold as
+    weight: few records that are drawn often become many that are drawn less (systematic sampling: Madow,
+    Ann. Math. Stat. 20 (1949) 333).
+    """
+    if np.count_nonzero(weights) <= n:
+        return weights
+    low, high = 0.0, float(weights.max()) * len(weights)
+    for _ in range(200):  # sum of min(1, w / threshold) is n at the threshold, and falls with it
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if np.minimum(weights / middle, 1).sum() > n else (low, middle)
+    expected = np.cumsum(np.minimum(weights / high, 1))
+    kept = np.diff(np.floor(expected + 0.5), prepend=0.0) > 0
+    thinned: Floats = np.where(kept, np.maximum(weights, high), 0.0)
+    return thinned * (weights.sum() / thinned.sum())
 
 
 def _alike_together(rows: Floats, chosen: Integers) -> Integers:
@@ -247,13 +273,21 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def _positive(text: str) -> int:
+    """A whole number above zero of the command line."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="pack", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("blocks", type=Path, help="folder of blocks of higgs_tautau.recoil")
     parser.add_argument("library", type=Path, help="folder to write")
+    parser.add_argument("--records", type=_positive, help="at most so many of each process; default all")
     options = parser.parse_args()
-    for process, n in pack(options.blocks, options.library).items():
+    for process, n in pack(options.blocks, options.library, n_records=options.records).items():
         size = (options.library / f"{process}.parquet").stat().st_size
         print(f"{process}: {n:,} records, {size / 1e6:.2f} MB")
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from fairuniverse.api.large_data import LargeData
+from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
-from fairuniverse.pools import MAX_ROWS_IN_MEMORY, OutOfCoreSimulator, StoredPool, read_manifest
+from fairuniverse.pools import MAX_ROWS_IN_MEMORY, StoredPool, read_manifest
 from fairuniverse.provenance import n_cores
 from fairuniverse.registry import find_config, make_simulator
 from fairuniverse.seeding import Streams, generator
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from fairuniverse.config import BenchmarkConfig
     from fairuniverse.datasets import Dataset
     from fairuniverse.events import Events
@@ -32,38 +28,8 @@ if TYPE_CHECKING:
 TRAINING_FRACTION = 0.7
 """Share of a file that trains where the same file is the pool, too (the public protocol tests on 30 %)."""
 
-CACHE_VARIABLE = "FAIRUNIVERSE_CACHE"
-"""Environment variable: folder for prepared data sets, instead of one beside each data set."""
-
 YIELD_TOLERANCE = 1e-3
 """Relative difference of yields that is put down to rounding."""
-
-
-@contextmanager
-def progress_bar(
-    total: int, title: str, unit: str, *, n_before: int = 0
-) -> Iterator[Callable[[int], object]]:
-    """Progress with rate and remaining time on standard error; silent when that is not a terminal.
-
-    Args:
-        total: What there is to do.
-        title: What is done.
-        unit: Of these numbers.
-        n_before: What was done earlier, and counts for no rate.
-    """
-    from tqdm import tqdm
-
-    with tqdm(
-        total=total,
-        initial=n_before,
-        desc=title,
-        unit=unit,
-        unit_scale=True,
-        delay=2,
-        leave=False,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
-        yield bar.update
 
 
 class Benchmark:
@@ -88,7 +54,6 @@ class Benchmark:
         self.folder = folder or Path()
         self.source = source
         self.n_threads = n_threads or n_cores()
-        self._datasets: dict[str, Dataset] = {}
         self._require_known_names()
 
     @classmethod
@@ -115,11 +80,15 @@ class Benchmark:
         return make_simulator(self.config.simulator.name, self.config.simulator.options)
 
     @cached_property
+    def _data(self) -> LargeData:
+        return LargeData(self.simulator, self.config.simulator, self.folder)
+
+    @cached_property
     def training_events(self) -> Events:
         """Nominal weighted events to learn from; disjoint from the pool of the pseudo-experiments."""
         training = self.config.training
         if training.file:
-            if dataset := self._large(training.file):
+            if dataset := self._data.large(training.file):
                 return self._stored_training(dataset)
             events = self._read(training.file)
             if self._is_one_file():
@@ -133,7 +102,7 @@ class Benchmark:
         """Nominal weighted events from which pseudo-experiments are drawn."""
         toys = self.config.pseudo_experiments
         if toys.file:
-            if self._large(toys.file):
+            if self._data.large(toys.file):
                 raise InvalidDataError(
                     f"{toys.file} has more than {MAX_ROWS_IN_MEMORY:,} rows: this needs a pool in memory"
                 )
@@ -162,8 +131,9 @@ class Benchmark:
         toys = self.config.pseudo_experiments
         if toys.mode == "fresh":
             return self.simulator.fresh_sampler()
-        if toys.file and (dataset := self._large(toys.file)):
-            return self._out_of_core().stored_pool_sampler(StoredPool(self._stored_pool(dataset)))
+        if dataset := self._data.large(toys.file):
+            world = self._data.simulator_for(dataset)
+            return world.stored_pool_sampler(StoredPool(self._data.pool(dataset, self._pool_share)))
         sampler = self.simulator.pool_sampler(self.pool)
         del self.pool  # the sampler keeps what it needs in a layout of its own
         return sampler
@@ -181,96 +151,41 @@ class Benchmark:
 
     def prepare(self) -> list[Path]:
         """Bring data sets larger than memory into random order, as far as they are not; their folders."""
-        files = (self.config.training.file, self.config.pseudo_experiments.file)
-        training, pool = (self._large(name) if name else None for name in files)
+        training = self._data.large(self.config.training.file)
+        pool = self._data.large(self.config.pseudo_experiments.file)
         return [
-            *([self._shuffled_training(training)] if training else []),
-            *([self._stored_pool(pool)] if pool else []),
+            *([self._data.training(training, self._training_share)] if training else []),
+            *([self._data.pool(pool, self._pool_share)] if pool else []),
         ]
-
-    def _dataset(self, name: str) -> Dataset | None:
-        """Parquet files of that name; None for a table of another kind."""
-        from fairuniverse.datasets import Dataset
-
-        path = self.folder / name
-        if name not in self._datasets and (path.is_dir() or path.suffix == ".parquet"):
-            self._datasets[name] = Dataset(path, self.simulator.schema, self.simulator.processes)
-        return self._datasets.get(name)
-
-    def _large(self, name: str) -> Dataset | None:
-        """The data set of that name, if it is not to be read into memory."""
-        dataset = self._dataset(name)
-        return dataset if dataset and dataset.n_rows > MAX_ROWS_IN_MEMORY else None
-
-    def _out_of_core(self) -> OutOfCoreSimulator:
-        """The world, if it can draw from a pool on disk."""
-        if not isinstance(self.simulator, OutOfCoreSimulator):
-            raise InvalidConfigError(
-                f"pseudo_experiments: {self.config.pseudo_experiments.file} has more than "
-                f"{MAX_ROWS_IN_MEMORY:,} rows, and {self.config.simulator.name} can draw from memory only: "
-                "name a smaller file, or give the simulator pool_rows and stored_pool_sampler"
-            )
-        return self.simulator
-
-    def _stored_pool(self, dataset: Dataset) -> Path:
-        from fairuniverse.shuffling import shuffled_pool
-
-        world = self._out_of_core()
-
-        def rows(events: Events) -> NDArray[np.float32]:
-            return world.pool_rows(world.derive(events))
-
-        share = self._tenths(pool=True)
-        with self._preparing(dataset) as advance:
-            return shuffled_pool(
-                dataset, rows, self._cache(dataset), encoding=self._encoding, share=share, progress=advance
-            )
-
-    def _shuffled_training(self, dataset: Dataset) -> Path:
-        from fairuniverse.shuffling import shuffled_training
-
-        share, derive = self._tenths(pool=False), self.simulator.derive
-        with self._preparing(dataset) as advance:
-            return shuffled_training(
-                dataset, derive, self._cache(dataset), encoding=self._encoding, share=share, progress=advance
-            )
 
     def _stored_training(self, dataset: Dataset) -> Events:
         from fairuniverse.shuffling import stored_events
 
-        folder = self._shuffled_training(dataset)
+        folder = self._data.training(dataset, self._training_share)
         if not self._is_one_file():
             self._require_same_yields(read_manifest(folder)["sum_weights"])
         events = stored_events(folder, self.simulator.schema)
         self.simulator.shift(events.select([0]), {}, streams=Streams(0))
         return events
 
-    def _tenths(self, *, pool: bool) -> Share:
-        """Which part of a data set is for the toys, or for training."""
+    @property
+    def _training_share(self) -> Share:
+        """Which part of a large data set is for training."""
         from fairuniverse.shuffling import N_TENTHS, WHOLE, Share
 
-        if not self._is_one_file():
-            return WHOLE
-        border = round(TRAINING_FRACTION * N_TENTHS)
-        return Share(border, N_TENTHS) if pool else Share(0, border)
-
-    def _preparing(self, dataset: Dataset) -> AbstractContextManager[Callable[[int], object]]:
-        return progress_bar(2 * dataset.n_rows, f"bringing {dataset.path.name} into random order", " rows")
+        return Share(0, round(TRAINING_FRACTION * N_TENTHS)) if self._is_one_file() else WHOLE
 
     @property
-    def _encoding(self) -> str:
-        simulator = self.config.simulator
-        return f"{simulator.name} {sorted(simulator.options.items())}"
+    def _pool_share(self) -> Share:
+        """Which part of a large data set is for the toys."""
+        from fairuniverse.shuffling import N_TENTHS, WHOLE, Share
 
-    def _cache(self, dataset: Dataset) -> Path:
-        """Where prepared folders of a data set are."""
-        beside = dataset.path.with_name(f"{dataset.path.name}.shuffled")
-        return Path(os.environ[CACHE_VARIABLE], beside.name) if os.environ.get(CACHE_VARIABLE) else beside
+        return Share(round(TRAINING_FRACTION * N_TENTHS), N_TENTHS) if self._is_one_file() else WHOLE
 
     def _read(self, name: str) -> Events:
         """Weighted, labelled events of a file or folder that the simulator can shift."""
         path = self.folder / name
-        if path.is_dir() and (dataset := self._dataset(name)):
+        if path.is_dir() and (dataset := self._data.dataset(name)):
             events = self.simulator.derive(dataset.read_all())
         else:
             events = self.simulator.derive(read_primary(path, self.simulator).events)
@@ -295,8 +210,8 @@ class Benchmark:
     def _require_same_yields(self, training: Mapping[str, float]) -> None:
         """Training events and toys must expect the same yields, process by process."""
         file = self.config.pseudo_experiments.file
-        if file and (dataset := self._large(file)):
-            expected = read_manifest(self._stored_pool(dataset))["sum_weights"]
+        if dataset := self._data.large(file):
+            expected = read_manifest(self._data.pool(dataset, self._pool_share))["sum_weights"]
         elif file:
             expected = self.pool.sum_weights()
         else:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairuniverse.api.benchmark import progress_bar, read_primary
+from fairuniverse.api.benchmark import read_primary
+from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
 from fairuniverse.provenance import n_cores
 from fairuniverse.registry import is_block_source, make_block_source, make_simulator, simulator_options

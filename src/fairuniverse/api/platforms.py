@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse._version import __version__
-from fairuniverse.api.benchmark import Benchmark, progress_bar
+from fairuniverse.api.benchmark import Benchmark
+from fairuniverse.api.progress import progress_bar
 from fairuniverse.api.scores import write_page
 from fairuniverse.api.toys import unanswered
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, InvalidDataError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairuniverse.api.benchmark import progress_bar
+from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.production import Sample
 from fairuniverse.registry import make_block_source, make_simulator

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairuniverse.api.benchmark import progress_bar
+from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.provenance import n_cores
 from fairuniverse.registry import make_simulator

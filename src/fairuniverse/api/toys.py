@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairuniverse.api.benchmark import Benchmark, progress_bar
+from fairuniverse.api.benchmark import Benchmark
+from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidDataError
 
 if TYPE_CHECKING:

@@ -25,18 +25,9 @@ SHIFTS = ({}, {"tes": 1.03}, {"jes": 0.97}, {"soft_met": 3.0})
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory):
+def short(short_cards):
     """A source with blocks of forty generated events."""
-    import yaml
-    from fairuniverse.simulators.higgs_tautau.full.cards import PACKAGED
-
-    folder = tmp_path_factory.mktemp("cards")
-    for path in PACKAGED.glob("*.yaml"):
-        card = yaml.safe_load(path.read_text())
-        for process in card.get("processes", {}).values():
-            process["events_per_block"] = 40
-        (folder / path.name).write_text(yaml.safe_dump(card))
-    return FullChain(cards=str(folder))
+    return FullChain(cards=str(short_cards))
 
 
 @pytest.fixture(scope="module")

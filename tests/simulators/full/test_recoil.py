@@ -10,7 +10,7 @@ from fairuniverse.simulators.higgs_tautau.fast import quantised as q
 from fairuniverse.simulators.higgs_tautau.full import RecoilChain
 from fairuniverse.simulators.higgs_tautau.full.calorimeter import Towers, massless
 from fairuniverse.simulators.higgs_tautau.full.pack import main as pack_main
-from fairuniverse.simulators.higgs_tautau.full.pack import pack
+from fairuniverse.simulators.higgs_tautau.full.pack import pack, thin
 from fairuniverse.simulators.higgs_tautau.full.recoil import COLUMNS, RECOIL_SCHEMA, cluster_with_members
 
 from fairuniverse.cli import main
@@ -21,31 +21,16 @@ pytest.importorskip("fastjet", reason="fastjet comes with the extra 'full'")
 
 
 @pytest.fixture(scope="module")
-def cards(tmp_path_factory):
-    """Folder of the packaged cards with blocks of forty generated events."""
-    import yaml
-    from fairuniverse.simulators.higgs_tautau.full.cards import PACKAGED
-
-    folder = tmp_path_factory.mktemp("cards")
-    for path in PACKAGED.glob("*.yaml"):
-        card = yaml.safe_load(path.read_text())
-        for process in card.get("processes", {}).values():
-            process["events_per_block"] = 40
-        (folder / path.name).write_text(yaml.safe_dump(card))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def block(cards):
+def block(short_cards):
     """A block of Z records."""
-    return RecoilChain(cards=str(cards)).make_block("ztautau", 0, seed=5)[0]
+    return RecoilChain(cards=str(short_cards)).make_block("ztautau", 0, seed=5)[0]
 
 
-def test_blocks_are_pure_functions(cards, block):
+def test_blocks_are_pure_functions(short_cards, block):
     """The same block again is the same bit for bit; another number gives other records."""
-    (again,) = RecoilChain(cards=str(cards)).make_block("ztautau", 0, seed=5)
+    (again,) = RecoilChain(cards=str(short_cards)).make_block("ztautau", 0, seed=5)
     np.testing.assert_array_equal(again.events.features, block.events.features)
-    (other,) = RecoilChain(cards=str(cards)).make_block("ztautau", 1, seed=5)
+    (other,) = RecoilChain(cards=str(short_cards)).make_block("ztautau", 1, seed=5)
     assert not np.isin(other.events["object0_pt"], again.events["object0_pt"]).any()
 
 
@@ -63,10 +48,10 @@ def test_z_records(block):
     assert np.median(np.sqrt(mass2[pairs])) == pytest.approx(90.8, abs=1.5)
 
 
-def test_variations_are_refused(cards):
+def test_variations_are_refused(short_cards):
     """Energy scales act on events with decayed taus."""
     with pytest.raises(InvalidDataError, match="no variations"):
-        RecoilChain(cards=str(cards)).make_block("ztautau", 0, seed=5, variations=[{"tes": 1.1}])
+        RecoilChain(cards=str(short_cards)).make_block("ztautau", 0, seed=5, variations=[{"tes": 1.1}])
 
 
 def test_members_of_jets():
@@ -82,18 +67,11 @@ def test_members_of_jets():
     np.testing.assert_allclose(sums, jets, rtol=1e-9, atol=1e-9)
 
 
-def test_from_blocks_to_events(cards, tmp_path):
+def test_from_blocks_to_events(short_cards, tmp_path):
     """Both commands, one after the other, make a library whose events the simulator then gives."""
-    arguments = [
-        "simulate",
-        "--simulator",
-        "higgs_tautau.recoil",
-        "--events",
-        "ttbar=30,ztautau=30",
-        "--seed",
-    ]
-    arguments += ["3", "--option", f"cards={cards}", "--output", str(tmp_path / "blocks")]
-    result = CliRunner().invoke(main, arguments)
+    command = ["simulate", "--simulator", "higgs_tautau.recoil", "--events", "ttbar=30,ztautau=30"]
+    more = ["--seed", "3", "--option", f"cards={short_cards}", "--output", str(tmp_path / "blocks")]
+    result = CliRunner().invoke(main, [*command, *more])
     assert result.exit_code == 0, result.output
     numbers = pack(tmp_path / "blocks", tmp_path / "library")
     assert set(numbers) == {"ttbar", "ztautau"}
@@ -105,14 +83,35 @@ def test_from_blocks_to_events(cards, tmp_path):
         world.generate({"diboson": 10}, seed=1)
 
 
+def test_thinning():
+    """So many weights stay, light ones in proportion to them; heavy ones and the sum are as before."""
+    rng = np.random.default_rng(1)
+    weights = rng.exponential(size=100_000) ** 2 * (rng.random(100_000) > 0.3)
+    thinned = thin(weights, 30_000)
+    kept = thinned > 0
+    assert kept.sum() == 30_000
+    assert thinned.sum() == pytest.approx(weights.sum())
+    heavy = weights > thinned[kept].min() * 1.01
+    assert kept[heavy].all()
+    np.testing.assert_allclose(thinned[heavy], weights[heavy], rtol=0.01)
+    light = weights < np.quantile(weights, 0.6)
+    n_expected = weights[light].sum() / thinned[kept].min()
+    assert abs(kept[light].sum() - n_expected) < 5 * np.sqrt(n_expected)  # false alarms: 6e-7
+    np.testing.assert_array_equal(thin(weights, 100_000), weights)
+
+
 def test_nothing_to_pack(tmp_path, monkeypatch):
     """A folder without blocks is named."""
     with pytest.raises(StorageError, match=r"manifest\.json"):
         pack(tmp_path, tmp_path / "library")
     source = {"cards": {"detector": RecoilChain().cards.detector.model_dump(mode="json")}, "libraries": {}}
     (tmp_path / "manifest.json").write_text(json.dumps({"digest": "d", "seed": 1, "source": source}))
-    monkeypatch.setattr("sys.argv", ["pack", str(tmp_path), str(tmp_path / "library")])
+    command = ["pack", str(tmp_path), str(tmp_path / "library")]
+    monkeypatch.setattr("sys.argv", command)
     with pytest.raises(StorageError, match="holds no blocks"):
+        pack_main()
+    monkeypatch.setattr("sys.argv", [*command, "--records", "0"])
+    with pytest.raises(SystemExit):
         pack_main()
 
 

@@ -1,15 +1,16 @@
-"""The sound method, whose fit takes a second."""
+"""A fit that takes a second; answers count all events, in units of what training expects."""
 
 import time
 
-from helpers import estimate, yields
+from fairuniverse import Interval
 
 
 class Model:
     def fit(self, train):
         print("fitting", flush=True)
         time.sleep(1)
-        self.yields = yields(train)
+        self.expected = float(train.data["weights"].sum())
 
     def predict(self, test):
-        return estimate(test, *self.yields)
+        ratio = len(test) / self.expected
+        return Interval(ratio, ratio - 0.1, ratio + 0.1)
