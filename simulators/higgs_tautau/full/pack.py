@@ -101,7 +101,8 @@ def thin(weights: Floats, n: int) -> Floats:
     expected = np.cumsum(np.minimum(weights / high, 1))
     kept = np.diff(np.floor(expected + 0.5), prepend=0.0) > 0
     thinned: Floats = np.where(kept, np.maximum(weights, high), 0.0)
-    return thinned * (weights.sum() / thinned.sum())
+    thinned *= weights.sum() / thinned.sum()
+    return thinned
 
 
 def _alike_together(rows: Floats, chosen: Integers) -> Integers:
