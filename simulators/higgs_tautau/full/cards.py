@@ -148,6 +148,24 @@ class TauTag(Card):
     mistag: tuple[Probability, Probability]
 
 
+class TurnOn(Regions):
+    """Efficiency of a trigger: `plateau` times the normal distribution function of (pt - `pt`) / `width`.
+
+    Momenta in GeV; there is none beyond the last region.
+    """
+
+    pt: tuple[NonNegative, ...]
+    width: tuple[Positive, ...]
+    plateau: tuple[Probability, ...]
+
+
+class Trigger(Card):
+    """Triggers of one electron and of one muon."""
+
+    electrons: TurnOn
+    muons: TurnOn
+
+
 class Selection(Card):
     """The one lepton of an event."""
 
@@ -168,6 +186,7 @@ class DetectorCard(Card):
     jets: Jets
     tau_tag: TauTag
     selection: Selection
+    trigger: Trigger | None = None
     min_weight: Probability
 
 
@@ -239,8 +258,8 @@ class Cards(Card):
 
 
 def digest_of(card: Card) -> str:
-    """What a card says, in 16 hexadecimal digits: comments and layout do not count."""
-    content = json.dumps(card.model_dump(mode="json"), sort_keys=True)
+    """What a card says, in 16 hexadecimal digits: comments, layout and what is left out do not count."""
+    content = json.dumps(card.model_dump(mode="json", exclude_none=True), sort_keys=True)
     return hashlib.blake2s(content.encode(), digest_size=8).hexdigest()
 
 

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from ..schema import N_RECORD_JETS, RECORD
 from .arrays import Booleans, Floats, Integers, sums_by
-from .cards import DetectorCard
+from .calorimeter import region_of
+from .cards import DetectorCard, TurnOn
 from .detector import Measured
 from .jets import Jets
+from .tracks import Leptons
 
 RECORD_THRESHOLD = 18.0
 """Raw pt (GeV) down to which jets are recorded: a tenth more brings none of those below above 20 GeV."""
@@ -68,7 +71,7 @@ def select(
     jets = measured.jets
     shares = _tag_shares(jets, measured, lepton, card, tes)
     total = sums_by(jets.event, shares, measured.n_events)
-    weights = total * measured.weights
+    weights = total * measured.weights * _trigger_efficiency(measured.leptons, lepton, card)
     kept = (weights > 0) & (measured.uniforms[1] * card.min_weight < weights)
     row = np.flatnonzero(kept)
     tau = _chosen(jets.event, shares, total, measured.uniforms[0], row)
@@ -105,6 +108,36 @@ def _single_lepton(measured: Measured, card: DetectorCard) -> Integers:
         np.abs(leptons.eta[last]) < card.selection.lepton_eta
     )
     return np.where((count == 1) & good, index, -1)
+
+
+def _trigger_efficiency(leptons: Leptons, lepton: Integers, card: DetectorCard) -> Floats:
+    """Probability that the lepton of each event triggers; 1 where there is none, or no trigger."""
+    efficiencies = np.ones(len(lepton))
+    if card.trigger is None:
+        return efficiencies
+    found = np.flatnonzero(lepton >= 0)
+    for turn_on, is_electron in ((card.trigger.electrons, True), (card.trigger.muons, False)):
+        event = found[leptons.is_electron[lepton[found]] == is_electron]
+        efficiencies[event] = _turned_on(turn_on, leptons.pt[lepton[event]], leptons.eta[lepton[event]])
+    return efficiencies
+    for turn_on, is_electron in ((card.trigger.electrons, True), (card.trigger.muons, False)):
+        event = np.flatnonzero((lepton >= 0) & (leptons.is_electron[lepton] == is_electron))
+        pt, region = leptons.pt[lepton[event]], region_of(turn_on, leptons.eta[lepton[event]])
+        # Beyond the last region: no efficiency.
+        low, width, plateau = (
+            np.append(v, last)[region]
+            for v, last in zip((turn_on.pt, turn_on.width, turn_on.plateau), (0.0, 1.0, 0.0), strict=True)
+        )
+        efficiencies[event] = plateau * ndtr((pt - low) / width)
+    return efficiencies
+
+
+def _turned_on(card: TurnOn, pt: Floats, eta: Floats) -> Floats:
+    region = region_of(card, eta)
+    inside = region < len(card.eta)
+    region = np.where(inside, region, 0)
+    threshold, width, plateau = (np.array(v)[region] for v in (card.pt, card.width, card.plateau))
+    return np.where(inside, plateau * ndtr((pt - threshold) / width), 0.0)
 
 
 def _tag_shares(jets: Jets, measured: Measured, lepton: Integers, card: DetectorCard, tes: float) -> Floats:

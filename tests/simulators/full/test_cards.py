@@ -22,6 +22,19 @@ def test_digest_is_of_what_cards_say(edited_cards):
     assert read_cards(edited_cards("detector.yaml", colder)).digest != read_cards(PACKAGED).digest
 
 
+def test_a_trigger_is_optional(edited_cards):
+    """The packaged card has none; one is part of what a card says."""
+    turn_on = {"eta": [2.5], "pt": [24.0], "width": [2.0], "plateau": [0.95]}
+
+    def trigger(card):
+        card["trigger"] = {"electrons": turn_on, "muons": turn_on}
+
+    cards = read_cards(edited_cards("detector.yaml", trigger))
+    assert cards.detector.trigger.muons.plateau == (0.95,)
+    assert read_cards().detector.trigger is None
+    assert cards.digest != read_cards().digest
+
+
 def unknown_key(card):
     """A key nobody reads."""
     card["magnet"]["colour"] = "red"

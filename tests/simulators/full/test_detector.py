@@ -3,9 +3,12 @@
 Statistical comparisons allow five standard errors: one false alarm in two million each.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fairuniverse.simulators.higgs_tautau.full import calorimeter, tracks
+from fairuniverse.simulators.higgs_tautau.full.cards import Trigger, TurnOn
 from fairuniverse.simulators.higgs_tautau.full.detector import Measured, measure
 from fairuniverse.simulators.higgs_tautau.full.jets import Jets
 from fairuniverse.simulators.higgs_tautau.full.particles import Generated, Particles, TrueTaus
@@ -160,6 +163,20 @@ def test_mistags_share_the_weight(detector_card):
     np.testing.assert_allclose(kept.weights, 0.3)
     p = 0.5 * (first + second) / 0.3
     assert len(kept.row) / n == pytest.approx(p, abs=5 * np.sqrt(p / n))
+
+
+def test_triggers(detector_card):
+    """Weights have the efficiency of the lepton's trigger: a plateau, half of it at threshold, none outside."""
+    inner = {"eta": [2.5], "pt": [30.0], "width": [2.0], "plateau": [0.9]}
+    trigger = Trigger(electrons=TurnOn(**inner), muons=TurnOn(**{**inner, "eta": [0.5], "plateau": [0.8]}))
+    jets = [(i, 50, 0.0, 1.0, 1, 1) for i in range(5)]
+    events = by_hand(jets, [(i, pt, -1) for i, pt in enumerate((30, 28, 60, 60, 60))], np.full((2, 5), 0.5))
+    eta, is_electron = np.array([0.0, 0.0, 0.0, 0.4, -0.6]), np.arange(5) < 3
+    events = replace(events, leptons=replace(events.leptons, eta=eta, is_electron=is_electron))
+    chosen = select(events, detector_card.model_copy(update={"min_weight": 0.0, "trigger": trigger}))
+    assert chosen.row.tolist() == [0, 1, 2, 3]
+    expected = np.array([0.9 / 2, 0.9 * 0.158655254, 0.9, 0.8])
+    np.testing.assert_allclose(chosen.weights, 0.7 * expected, rtol=1e-8)
 
 
 def test_selection_rules(detector_card):
