@@ -120,16 +120,6 @@ def _trigger_efficiency(leptons: Leptons, lepton: Integers, card: DetectorCard) 
         event = found[leptons.is_electron[lepton[found]] == is_electron]
         efficiencies[event] = _turned_on(turn_on, leptons.pt[lepton[event]], leptons.eta[lepton[event]])
     return efficiencies
-    for turn_on, is_electron in ((card.trigger.electrons, True), (card.trigger.muons, False)):
-        event = np.flatnonzero((lepton >= 0) & (leptons.is_electron[lepton] == is_electron))
-        pt, region = leptons.pt[lepton[event]], region_of(turn_on, leptons.eta[lepton[event]])
-        # Beyond the last region: no efficiency.
-        low, width, plateau = (
-            np.append(v, last)[region]
-            for v, last in zip((turn_on.pt, turn_on.width, turn_on.plateau), (0.0, 1.0, 0.0), strict=True)
-        )
-        efficiencies[event] = plateau * ndtr((pt - low) / width)
-    return efficiencies
 
 
 def _turned_on(card: TurnOn, pt: Floats, eta: Floats) -> Floats:

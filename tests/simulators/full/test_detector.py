@@ -166,7 +166,7 @@ def test_mistags_share_the_weight(detector_card):
 
 
 def test_triggers(detector_card):
-    """Weights have the efficiency of the lepton's trigger: a plateau, half of it at threshold, none outside."""
+    """Weights have the efficiency of the trigger: a plateau, half of it at threshold, none outside."""
     inner = {"eta": [2.5], "pt": [30.0], "width": [2.0], "plateau": [0.9]}
     trigger = Trigger(electrons=TurnOn(**inner), muons=TurnOn(**{**inner, "eta": [0.5], "plateau": [0.8]}))
     jets = [(i, 50, 0.0, 1.0, 1, 1) for i in range(5)]
