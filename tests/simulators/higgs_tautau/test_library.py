@@ -237,7 +237,7 @@ class TestFiles:
             assert len(found) > MIN_RECORDS
             assert (found.bounds > 0).all()
             assert (found.bounds <= 1).all()
-        assert sum(p.stat().st_size for p in library.folder.iterdir()) < 6e6
+        assert sum(p.stat().st_size for p in library.folder.iterdir()) < 5e6
 
     def test_the_detector(self):
         """The response in the generator is that of the packaged card; after a change of it, change both."""
