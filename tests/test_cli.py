@@ -129,7 +129,7 @@ def test_simulated_tables_are_reproducible(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
 def test_shift_carries_extra_columns(tmp_path, suffix):
-    """Columns that the schema does not know follow their events through the selection."""
+    """The record, and columns that the schema does not know, follow their events through the selection."""
     source, output = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     invoke("simulate", "--events", 300, "-o", tmp_path / "a.parquet")
     frame = pd.read_parquet(tmp_path / "a.parquet").drop(columns=["detailed_labels"])
@@ -148,6 +148,7 @@ def test_shift_carries_extra_columns(tmp_path, suffix):
     else:
         shifted = pd.read_parquet(output)
     assert 0 < len(shifted) < 1200
+    assert shifted["mine"] / 2 == pytest.approx(shifted["REC_lep_pt"])  # neither is shifted
     np.testing.assert_array_equal(shifted["mine"], shifted["PRI_lep_pt"] * 2)
 
 

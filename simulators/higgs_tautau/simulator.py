@@ -178,7 +178,8 @@ class HiggsTauTau:
 
     def derive(self, events: Events) -> Events:
         """The same events, unshifted and unselected, with the derived features computed anew."""
-        return shift_events(events, {}, mode="posthoc", apply_selection=False)
+        derived = shift_events(events, {}, mode="posthoc", apply_selection=False)
+        return replace(derived, record=events.record)
 
     def pool_sampler(self, pool: Events) -> Sampler:
         """Pseudo-experiments drawn with replacement from a pool of weighted nominal events."""

@@ -57,8 +57,8 @@ def shift_events(
         apply_selection: Whether events below the thresholds are dropped, and jets too.
 
     Returns:
-        The surviving events in their order, weights scaled by the normalisation parameters, the record
-        carried along.
+        The surviving events in their order, weights scaled by the normalisation parameters. They have no
+        record: another shift starts from the nominal events.
 
     Raises:
         InvalidDataError: Features that are missing or not finite, no record in ``detector`` mode, soft-MET
@@ -103,7 +103,6 @@ def shift_with_rows(
         _scaled_weights(events, values, rows),
         None if events.process is None else events.process[rows],
         events.processes,
-        None if events.record is None else np.ascontiguousarray(events.record[:, rows]),
     )
     return selected, rows
 
@@ -132,8 +131,8 @@ def input_columns(events: Events, mode: str) -> NDArray[np.float32]:
     if mode == "detector":
         if events.record is None:
             raise InvalidDataError(
-                "mode 'detector' needs the detector-level record, which only simulated events carry: "
-                "use mode 'posthoc' for tables"
+                "mode 'detector' needs the detector-level record, which only simulated events carry before "
+                "they are shifted: use mode 'posthoc' for tables"
             )
         return events.record
     if events.schema.names[: len(PRIMARY)] != SCHEMA.names[: len(PRIMARY)]:

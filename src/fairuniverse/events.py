@@ -130,13 +130,14 @@ class Events:
     def select(self, rows: ArrayLike) -> Events:
         """Copy of the events chosen by a boolean mask or an index array, every column alike."""
         rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return Events(
             self.schema,
-            np.ascontiguousarray(self.features[:, rows]),
+            np.asarray(np.take(self.features, rows, axis=1)),  # several times as fast as an index
             None if self.weights is None else self.weights[rows],
             None if self.process is None else self.process[rows],
             self.processes,
-            None if self.record is None else np.ascontiguousarray(self.record[:, rows]),
+            None if self.record is None else np.asarray(np.take(self.record, rows, axis=1)),
         )
 
     def of_process(self, name: str) -> Events:

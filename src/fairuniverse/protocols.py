@@ -119,7 +119,10 @@ class Simulator(Protocol):
     def shift(
         self, events: Events, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1
     ) -> Events:
-        """The same events under other nuisance values: features shifted, events selected, weights scaled."""
+        """The same events under other nuisance values: features shifted, events selected, weights scaled.
+
+        Events are shifted once, from their nominal values; shifted ones need not carry what a shift needs.
+        """
         ...
 
     def shift_with_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,8 @@ def shift_table(
     Raises:
         InvalidConfigError: A mode for a world that has only one.
     """
+    import numpy as np
+
     from fairuniverse.tables import Table, require_writable_table, write_table
 
     require_writable_table(output)
@@ -107,6 +110,8 @@ def shift_table(
     events, rows = world.shift_with_rows(
         table.events, nuisances, streams=Streams(seed), noise=unit_noise, n_threads=n_threads or n_cores()
     )
+    if table.events.record is not None:
+        events = replace(events, record=np.take(table.events.record, rows, axis=1))
     extra = {name: values[rows] for name, values in table.extra.items()}
     write_table(output, Table(events, extra), signal=_signals(world))
     return len(table.events), len(events)
