@@ -59,7 +59,7 @@ def test_the_manifest_says_what_was_run(serial):
     manifest = serial.manifest
     assert manifest["benchmark"]["name"] == "tiny"
     assert manifest["submission"]["name"] == "counting"
-    assert manifest["isolation"] == {"backend": "none", "is_isolated": False}
+    assert manifest["isolation"] == {"backend": "none", "is_isolated": False, "gpus": []}
     assert manifest["fit"]["status"] == "ok"
     assert manifest["fit"]["wall_time_s"] > 0
     assert manifest["fit"]["memory_mib"] > 1

@@ -45,7 +45,11 @@ def provenance(
             "digest": submission.digest,
             "is_reference": submission.is_reference,
         },
-        "isolation": {"backend": backend.name, "is_isolated": backend.is_isolated and was_isolated},
+        "isolation": {
+            "backend": backend.name,
+            "is_isolated": backend.is_isolated and was_isolated,
+            "gpus": [str(gpu.inside) for gpu in backend.gpus],
+        },
         "versions": versions(),
         "machine": {"platform": platform.platform(), "n_cores": n_cores(), "processor": platform.machine()},
     }

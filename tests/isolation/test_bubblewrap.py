@@ -94,14 +94,14 @@ def test_one_session_without_isolation_marks_the_run(sandbox, tiny_benchmark, tm
     """A run that is resumed in a sandbox may have seen the truth before; the answers are the same bits."""
     submission = load_submission(SUBMISSIONS / "counting")
     isolated = run_submission(tiny_benchmark(), submission, tmp_path / "run", backend=sandbox)
-    assert isolated.manifest["isolation"] == {"backend": "bubblewrap", "is_isolated": True}
+    assert isolated.manifest["isolation"] == {"backend": "bubblewrap", "is_isolated": True, "gpus": []}
     for backend in (NoIsolation(), sandbox):
         for part in (tmp_path / "run" / "parts").iterdir():
             part.unlink()
         results = run_submission(tiny_benchmark(), submission, tmp_path / "run", backend=backend)
         tables = (isolated.table, results.table)
         pd.testing.assert_frame_equal(*(t.drop(columns=COSTS) for t in tables), check_exact=True)
-    assert results.manifest["isolation"] == {"backend": "bubblewrap", "is_isolated": False}
+    assert results.manifest["isolation"] == {"backend": "bubblewrap", "is_isolated": False, "gpus": []}
 
 
 class Leaky(Bubblewrap):

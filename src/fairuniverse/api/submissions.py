@@ -49,6 +49,7 @@ def run(
     n_workers: int = 1,
     n_threads: int | None = None,
     isolation: str = "auto",
+    with_gpus: bool = False,
     overwrite: bool = False,
     is_official: bool = False,
     executor: str | None = None,
@@ -66,6 +67,7 @@ def run(
         n_threads: Threads for simulating, drawing and fitting.
         isolation: Backend that starts the submissions' processes: ``bubblewrap``, ``none``, or ``auto`` for
             bubblewrap, and for none where that does not work and only our own baselines are run.
+        with_gpus: Whether submissions are given the graphics processors of the machines they run on.
         overwrite: Whether to throw away earlier runs of these submissions.
         is_official: Whether to measure by the protocol of the public challenge.
         executor: Who looks after the submissions' processes: this process with ``threads``, which draws each
@@ -100,9 +102,10 @@ def run(
         raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
     runs = open_place(output)
     hidden = [find_config(config).resolve(), *([runs.path] if isinstance(runs, LocalPlace) else [])]
-    backend = choose_backend(isolation, paths, hidden=hidden)
+    backend = choose_backend(isolation, paths, hidden=hidden, with_gpus=with_gpus)
     name = backend.name if isolation == "auto" else isolation
     there = partial(Benchmark, benchmark.config, folder=benchmark.folder.resolve(), n_threads=1)
+    in_processes = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
     choice = WhereToWork(executor, n_workers, scheduler, cluster)
     with nullcontext() if choice.name in (None, "threads") else choice.open() as opened:
         results = run_submissions(
@@ -112,18 +115,21 @@ def run(
             n_workers=n_workers,
             n_threads=benchmark.n_threads,
             overwrite=overwrite,
-            site=Site(opened, there, partial(get_backend, name, hidden=hidden)) if opened else None,
+            site=Site(opened, there, in_processes) if opened else None,
         )
     return dict(zip(names, results, strict=True))
 
 
-def choose_backend(isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path]) -> Backend:
+def choose_backend(
+    isolation: str, submissions: Sequence[Path], *, hidden: Sequence[Path], with_gpus: bool = False
+) -> Backend:
     """Backend for these submissions; only what comes with the package may go without one.
 
     Args:
         isolation: As for `run`.
         submissions: Their folders or zips.
         hidden: Files and folders that they may not see.
+        with_gpus: Whether they are given the graphics processors of this machine.
 
     Raises:
         IsolationError: It does not work here.
@@ -132,14 +138,14 @@ def choose_backend(isolation: str, submissions: Sequence[Path], *, hidden: Seque
     from fairuniverse.isolation.backends import get_backend
 
     if isolation != "auto":
-        return get_backend(isolation, hidden=hidden)
+        return get_backend(isolation, hidden=hidden, with_gpus=with_gpus)
     try:
-        return get_backend("bubblewrap", hidden=hidden)
+        return get_backend("bubblewrap", hidden=hidden, with_gpus=with_gpus)
     except IsolationError as error:
         ours = Path(str(resources.files("fairuniverse.baselines"))).resolve()
         strangers = [path for path in submissions if path.resolve().parent != ours]
         if not strangers:
-            return get_backend("none")
+            return get_backend("none", with_gpus=with_gpus)
         raise IsolationError(
             f"{strangers[0]} cannot be isolated: {error}. If it is your own code, add --isolation none"
         ) from error

@@ -72,6 +72,13 @@ def check(submission: str, config: str, isolation: str, official: bool, as_json:
 @scheduler_option
 @cluster_option
 @isolation_option
+@click.option(
+    "--gpus",
+    "with_gpus",
+    is_flag=True,
+    help="Give submissions the graphics processors of the machines they run on, where there are some; a "
+    "driver is one more way out of a sandbox.",
+)
 @click.option("--overwrite", is_flag=True, help="Throw away earlier runs of these submissions.")
 @official_option
 @threads_option
@@ -91,6 +98,7 @@ def run(
     scheduler: str | None,
     cluster: Path | None,
     isolation: str,
+    with_gpus: bool,
     overwrite: bool,
     official: bool,
     threads: int | None,
@@ -112,6 +120,7 @@ def run(
         n_workers=workers,
         n_threads=threads,
         isolation=isolation,
+        with_gpus=with_gpus,
         overwrite=overwrite,
         is_official=official,
         executor=executor,

@@ -11,9 +11,13 @@ from typing import Protocol
 
 from fairuniverse.errors import IsolationError
 from fairuniverse.isolation.cgroup import ControlGroup, Limits, make_group
+from fairuniverse.isolation.gpu import GpuDevice, find_gpus
 from fairuniverse.isolation.guard import Task, guarded
 
-_PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES")
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+"""Variables by which a queue says which graphics processors are a job's."""
+
+_PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", *GPU_VARIABLES)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -36,10 +40,12 @@ class Backend(Protocol):
     Attributes:
         name: Its name, as in the manifest.
         is_isolated: Whether a hostile submission is kept from the host's files, memory and network.
+        gpus: Graphics processors that processes are given.
     """
 
     name: str
     is_isolated: bool
+    gpus: Sequence[GpuDevice]
 
     def folder_inside(self, folder: Path) -> Path:
         """Where a process sees its private folder."""
@@ -82,10 +88,16 @@ class NoIsolation:
 
     The truth is not handed to the process, but nothing stops hostile code of the same user from reading the
     host's memory or files.
+
+    Args:
+        gpus: Graphics processors that processes are meant to use; none keeps them from it.
     """
 
     name = "none"
     is_isolated = False
+
+    def __init__(self, *, gpus: Sequence[GpuDevice] = ()) -> None:
+        self.gpus = gpus
 
     def folder_inside(self, folder: Path) -> Path:
         """Where a process sees its private folder: where it is."""
@@ -140,12 +152,13 @@ BACKENDS = ("bubblewrap", "podman", "none")
 """Names of the backends; ``podman:IMAGE`` names an image, too."""
 
 
-def get_backend(name: str, *, hidden: Sequence[Path] = ()) -> Backend:
+def get_backend(name: str, *, hidden: Sequence[Path] = (), with_gpus: bool = False) -> Backend:
     """Backend by name, checked to hold what it promises.
 
     Args:
         name: One of `BACKENDS`, or ``podman:IMAGE``.
         hidden: Files and folders that submissions may not see, such as run folders and configurations.
+        with_gpus: Whether submissions are given the graphics processors of this machine.
 
     Raises:
         IsolationError: There is none of that name, or it does not work here; nothing less safe is used in
@@ -154,15 +167,16 @@ def get_backend(name: str, *, hidden: Sequence[Path] = ()) -> Backend:
     kind, _, image = name.partition(":")
     if kind not in BACKENDS or (image and kind != "podman"):
         raise IsolationError(f"no isolation backend {name!r}; there are: {', '.join(BACKENDS)}")
+    gpus = find_gpus() if with_gpus else ()
     if kind == NoIsolation.name:
-        return NoIsolation()
+        return NoIsolation(gpus=gpus)
     if kind == "podman":
         from fairuniverse.isolation.podman import Podman
 
-        return Podman(image=image, hidden=hidden)
+        return Podman(image=image, hidden=hidden, gpus=gpus)
     from fairuniverse.isolation.bubblewrap import Bubblewrap
 
-    return Bubblewrap(hidden=hidden)
+    return Bubblewrap(hidden=hidden, gpus=gpus)
 
 
 def clean_environment(scratch: Path, n_threads: int) -> dict[str, str]:

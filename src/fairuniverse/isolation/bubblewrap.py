@@ -22,6 +22,7 @@ from pathlib import Path
 from fairuniverse.errors import IsolationError
 from fairuniverse.isolation.backends import Started, spawn
 from fairuniverse.isolation.cgroup import Limits, make_group
+from fairuniverse.isolation.gpu import DESCRIPTIONS, GpuDevice
 from fairuniverse.isolation.guard import Task, guarded
 from fairuniverse.isolation.installed import Installed, find_installed, is_below
 from fairuniverse.isolation.seccomp import filter_program
@@ -57,6 +58,7 @@ class Bubblewrap:
 
     Args:
         hidden: Files and folders that no process may see, such as run folders and configurations.
+        gpus: Graphics processors that processes are given.
 
     Raises:
         IsolationError: There is no ``bwrap``, it does not work here, a hostile probe succeeded inside, or
@@ -70,7 +72,7 @@ class Bubblewrap:
         "may forbid them); if that cannot be changed, run only code that you trust, with --isolation none"
     )
 
-    def __init__(self, *, hidden: Sequence[Path] = ()) -> None:
+    def __init__(self, *, hidden: Sequence[Path] = (), gpus: Sequence[GpuDevice] = ()) -> None:
         from fairuniverse.isolation.selfcheck import check_sandbox
 
         self._program = find_program("bwrap")
@@ -79,6 +81,7 @@ class Bubblewrap:
         self._installed = find_installed()
         self._installed.require_hidden(self._installed.folders, hidden)
         self._hidden = hidden
+        self.gpus = gpus
         check_sandbox(self)
 
     def folder_inside(self, folder: Path) -> Path:
@@ -134,6 +137,7 @@ class Bubblewrap:
             *("--die-with-parent", "--new-session", "--hostname", "sandbox", "--seccomp", str(filter_fd)),
             *_system_mounts(),
             *("--proc", "/proc", "--dev", "/dev"),
+            *_gpu_mounts(self.gpus),
             *("--size", str(SHM_MIB << 20), "--perms", "1777", "--tmpfs", "/dev/shm"),
             *("--size", str(TMP_MIB << 20), "--perms", "1777", "--tmpfs", "/tmp"),
             *_read_only(self._installed, readable),
@@ -141,7 +145,7 @@ class Bubblewrap:
             *("--ro-bind", str(submission), str(INSIDE / "submission")),
             *("--remount-ro", "/dev", "--remount-ro", "/"),  # made of memory that no size limits
             *("--chdir", str(INSIDE / "submission"), "--"),
-            *(_become_somebody_else() if self._is_root else ()),
+            *(_become_somebody_else(self.gpus) if self._is_root else ()),
         ]
 
 
@@ -162,12 +166,24 @@ def spare_uid() -> str:
     return str(_SPARE_UIDS[next(_next_uid) % len(_SPARE_UIDS)])
 
 
-def _become_somebody_else() -> tuple[str, ...]:
+def _become_somebody_else(gpus: Sequence[GpuDevice]) -> tuple[str, ...]:
     uid = spare_uid()
+    groups = sorted({str(gpu.group) for gpu in gpus if gpu.group is not None})
     return (
         find_program("setpriv"),
-        *("--reuid", uid, "--regid", uid, "--clear-groups", "--no-new-privs", "--"),
+        *("--reuid", uid, "--regid", uid),
+        *(("--groups", ",".join(groups)) if groups else ("--clear-groups",)),
+        *("--no-new-privs", "--"),
     )
+
+
+def _gpu_mounts(gpus: Sequence[GpuDevice]) -> Iterator[str]:
+    for folder in sorted({gpu.inside.parent for gpu in gpus} - {Path("/dev")}):
+        yield from ("--perms", "0755", "--dir", str(folder))
+    for gpu in gpus:
+        yield from ("--dev-bind", str(gpu.path), str(gpu.inside))
+    for description in DESCRIPTIONS if gpus else ():
+        yield from ("--ro-bind-try", description, description)
 
 
 def _system_mounts() -> Iterator[str]:

@@ -132,7 +132,7 @@ def _private(fd: int) -> int:
     return fd
 
 
-def _limit(memory_mib: int, n_processes: int | None) -> None:
+def _limit(memory_mib: int | None, n_processes: int | None) -> None:
     """Limits of the operating system on this process and, each for itself, its children.
 
     The number of processes, threads among them, is limited where they are counted apart from the host's.
@@ -142,7 +142,8 @@ def _limit(memory_mib: int, n_processes: int | None) -> None:
         _lower(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, _MAX_FILE_BYTES)
-    _lower(resource.RLIMIT_DATA, memory_mib << 20)
+    if memory_mib is not None:
+        _lower(resource.RLIMIT_DATA, memory_mib << 20)
 
 
 def _lower(kind: int, value: int) -> None:

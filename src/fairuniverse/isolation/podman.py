@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from fairuniverse.isolation.backends import Started, spawn
+from fairuniverse.isolation.backends import GPU_VARIABLES, Started, spawn
 from fairuniverse.isolation.bubblewrap import (
     SHM_MIB,
     SYSTEM_FILES,
@@ -31,6 +31,7 @@ from fairuniverse.isolation.bubblewrap import (
     spare_uid,
 )
 from fairuniverse.isolation.cgroup import ControlGroup, Limits, own_groups
+from fairuniverse.isolation.gpu import GpuDevice
 from fairuniverse.isolation.guard import FIRST_FD, Task, guarded
 from fairuniverse.isolation.installed import find_installed
 from fairuniverse.isolation.seccomp import container_profile
@@ -44,7 +45,7 @@ REMEDY = (
 )
 
 _CONTAINER_TMP_MIB = 64
-_OF_THIS_MACHINE = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+_OF_THIS_MACHINE = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", *GPU_VARIABLES)
 """Variables that mean nothing in an image."""
 
 
@@ -54,6 +55,7 @@ class Podman:
     Args:
         image: Image with fairuniverse installed; without one, this machine's Python is shown.
         hidden: Files and folders that no process may see, such as run folders and configurations.
+        gpus: Graphics processors that processes are given.
 
     Raises:
         IsolationError: There is no ``podman``, it does not work here, a hostile probe succeeded inside, or
@@ -63,7 +65,9 @@ class Podman:
     is_isolated = True
     remedy = REMEDY
 
-    def __init__(self, *, image: str = "", hidden: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, *, image: str = "", hidden: Sequence[Path] = (), gpus: Sequence[GpuDevice] = ()
+    ) -> None:
         from fairuniverse.isolation.selfcheck import check_sandbox
 
         self._program = find_program("podman", REMEDY)
@@ -74,6 +78,7 @@ class Podman:
         if self._installed:
             self._installed.require_hidden(self._installed.folders, hidden)
         self._hidden = hidden
+        self.gpus = gpus
         check_sandbox(self)
 
     def folder_inside(self, folder: Path) -> Path:
@@ -167,6 +172,8 @@ class Podman:
             yield f"--tmpfs={place}:rw,nosuid,nodev,size={size}m,mode=1777,notmpcopyup"
         yield f"--workdir={INSIDE}/submission"
         yield f"--volume={folder / 'submission'}:{INSIDE}/submission:ro"
+        yield from (f"--device={gpu.path}:{gpu.inside}" for gpu in self.gpus)
+        yield from sorted({f"--group-add={gpu.group}" for gpu in self.gpus if gpu.group is not None})
         for path in (*readable, *(self._shown() if self._installed else ())):
             yield f"--volume={path}:{path}:ro"
         for mask in self._installed.masks if self._installed else ():

@@ -198,6 +198,7 @@ class Worker:
             limits.memory_mib, _PROCESSES + _LIBRARIES_WITH_THREADS * n_threads, n_cores=n_threads
         )
         self._is_isolated = backend.is_isolated
+        self._has_gpus = bool(backend.gpus)
         self._n_requests = 0
         self._watch_again = self._peak_mib = 0.0
         self._usage = _Usage()
@@ -298,7 +299,8 @@ class Worker:
         test_fd, train_fd, parcel_fd = fds
         request = {
             "op": "start",
-            "memory_mib": self._limits.memory_mib,
+            # Drivers of graphics processors reserve far more than they use; what is used is watched anyway.
+            "memory_mib": None if self._has_gpus else self._limits.memory_mib,
             "features": training.features,
             "is_reference": self._is_reference,
             "n_processes": self._group_limits.n_processes if self._is_isolated else None,
