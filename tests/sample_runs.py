@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 COSTS = ["wall_time_s", "cpu_time_s", "memory_mib", "submission"]
 
 
-def make_benchmark(**options):
+def make_benchmark(n_threads, **options):
     """The tiny benchmark, by a function that other processes find under its name."""
     return make_tiny(**options)
 
@@ -26,7 +26,7 @@ def run(folder, names, executor=None, **options):
     make = partial(make_benchmark, **options)
     site = executor and Site(executor, make, NoIsolation)
     loaded = [(load_submission(TESTS / "submissions" / name), folder / name) for name in names]
-    results = run_submissions(make(), loaded, backend=NoIsolation(), site=site)
+    results = run_submissions(make(1), loaded, backend=NoIsolation(), site=site)
     return dict(zip(names, results, strict=True))
 
 

@@ -102,7 +102,7 @@ class Site:
     """
 
     executor: Executor
-    benchmark: Callable[[], Benchmark]
+    benchmark: Callable[[int], Benchmark]
     backend: Callable[[], Backend]
 
 

@@ -43,7 +43,7 @@ class Job:
 
     Attributes:
         session: Name of the session, by which processes know the job again.
-        benchmark: Makes the benchmark, from files that are the same on every machine.
+        benchmark: Makes the benchmark for a number of threads, from files that are the same on every machine.
         backend: Makes the backend that isolates submissions.
         submissions: The submissions, each with its run folder and the name of its run.
         needs_training: Whether a fitted model refers to the training events.
@@ -51,7 +51,7 @@ class Job:
     """
 
     session: str
-    benchmark: Callable[[], Benchmark]
+    benchmark: Callable[[int], Benchmark]
     backend: Callable[[], Backend]
     submissions: tuple[tuple[Submission, str, str], ...]
     needs_training: bool = True
@@ -139,7 +139,7 @@ class _Host:
 
     def __init__(self, job: Job, n_threads: int = 1) -> None:
         _require_same_versions(job.versions)
-        self._benchmark = job.benchmark()
+        self._benchmark = job.benchmark(n_threads)
         self._crewing = Crewing(job.backend(), 1, n_threads, threading.Event())
         self._needs_training = job.needs_training
         self._stack = ExitStack()

@@ -14,6 +14,7 @@ from fairuniverse.errors import InvalidDataError
 from fairuniverse.registry import find_config, find_submission, is_reference
 
 if TYPE_CHECKING:
+    from fairuniverse.config import BenchmarkConfig
     from fairuniverse.isolation.backends import Backend
     from fairuniverse.results import Results
     from fairuniverse.store import Where
@@ -104,7 +105,7 @@ def run(
     hidden = [find_config(config).resolve(), *([runs.path] if isinstance(runs, LocalPlace) else [])]
     backend = choose_backend(isolation, paths, hidden=hidden, with_gpus=with_gpus)
     name = backend.name if isolation == "auto" else isolation
-    there = partial(Benchmark, benchmark.config, folder=benchmark.folder.resolve(), n_threads=1)
+    there = partial(_benchmark_for, benchmark.config, benchmark.folder.resolve())
     in_processes = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
     choice = WhereToWork(executor, n_workers, scheduler, cluster)
     with nullcontext() if choice.name in (None, "threads") else choice.open() as opened:
@@ -118,6 +119,10 @@ def run(
             site=Site(opened, there, in_processes) if opened else None,
         )
     return dict(zip(names, results, strict=True))
+
+
+def _benchmark_for(config: BenchmarkConfig, folder: Path, n_threads: int) -> Benchmark:
+    return Benchmark(config, folder=folder, n_threads=n_threads)
 
 
 def choose_backend(
