@@ -18,7 +18,8 @@ import pytest
 from fairuniverse.errors import IsolationError, SubmissionError
 from fairuniverse.isolation.answers import check
 from fairuniverse.isolation.backends import BACKENDS, NoIsolation, get_backend
-from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
+from fairuniverse.isolation.output import OutputLog
+from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.submission import load_submission
 from fairuniverse.training import TrainingSpec, locate, training_seed
@@ -232,7 +233,8 @@ HOST = """
 import sys, threading, time
 from pathlib import Path
 from fairuniverse.config import LimitsConfig
-from fairuniverse.isolation.process import *
+from fairuniverse.isolation.output import OutputLog
+from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.isolation.backends import get_backend
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.registry import make_simulator
