@@ -24,7 +24,8 @@ from fairuniverse.config import LimitsConfig
 from fairuniverse.errors import IsolationError
 from fairuniverse.isolation.backends import BACKENDS, get_backend
 from fairuniverse.isolation.cgroup import Limits, join, make_group, remove
-from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
+from fairuniverse.isolation.output import OutputLog
+from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.registry import find_submission, make_simulator
 from fairuniverse.runner import run_submission

@@ -15,7 +15,8 @@ import numpy as np
 
 from fairuniverse.errors import SubmissionError
 from fairuniverse.isolation.backends import Backend
-from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
+from fairuniverse.isolation.output import OutputLog
+from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.repeatability import Recorded, Repeatability, ask_again
 from fairuniverse.store import RunFolder, prefixed
 from fairuniverse.submission import Submission

@@ -39,12 +39,18 @@ def toy():
 
 @pytest.fixture(scope="session")
 def load_as_stranger(tmp_path_factory, root):
-    """Import the model of a baseline from a copy elsewhere, as a stranger's submission is imported."""
+    """Import the model of a baseline from a copy elsewhere, as a stranger's submission is imported.
+
+    Each call gives new modules, in which a test may change settings.
+    """
 
     def load(name):
-        copy = tmp_path_factory.mktemp(name) / "model.py"
-        copy.write_text((root / "baselines" / name / "model.py").read_text())
-        spec = importlib.util.spec_from_file_location(f"stranger_{name}", copy)
+        copy = tmp_path_factory.mktemp(name)
+        for path in (root / "baselines" / name).glob("*.py"):
+            (copy / path.name).write_text(path.read_text())
+        spec = importlib.util.spec_from_file_location(
+            f"stranger_{copy.name}", copy / "model.py", submodule_search_locations=[str(copy)]
+        )
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)

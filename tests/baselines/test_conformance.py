@@ -43,10 +43,10 @@ SMALL = {
 def with_little_training(folder, copy):
     """A copy of a baseline that has these settings instead of its own."""
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    model = copy / "model.py"
-    own = set(re.findall(r"^([A-Z]\w+)(?:: [^=]+)? = ", model.read_text(), re.MULTILINE))
-    with model.open("a") as file:
-        file.writelines(f"{name} = {value!r}\n" for name, value in SMALL.items() if name in own)
+    for path in copy.glob("*.py"):
+        own = set(re.findall(r"^([A-Z]\w+)(?:: [^=]+)? = ", path.read_text(), re.MULTILINE))
+        with path.open("a") as file:
+            file.writelines(f"{name} = {value!r}\n" for name, value in SMALL.items() if name in own)
     return copy
 
 

@@ -30,8 +30,8 @@ def baseline(load_as_stranger):
     """The module as a stranger's copy, made small."""
     module = load_as_stranger("parameterized_classifier")
     for name, value in SMALL.items():
-        assert hasattr(module, name)
-        setattr(module, name, value)
+        assert hasattr(module.settings, name)
+        setattr(module.settings, name, value)
     return module
 
 
@@ -108,7 +108,7 @@ def test_templates_know_their_background(model, baseline):
     for anchor in model.anchors:
         templates = anchor.model.templates
         counts = templates.yields[1] ** 2 / templates.variances[1]
-        assert counts.min() >= baseline.MIN_BACKGROUND_COUNT
+        assert counts.min() >= baseline.settings.MIN_BACKGROUND_COUNT
         assert templates.yields.sum(axis=1) == pytest.approx([50, 5000])
 
 
@@ -130,7 +130,7 @@ def test_saved_and_loaded_it_answers_the_same(model, baseline, world, tmp_path):
 def test_fit_is_reproducible(baseline, monkeypatch):
     """Two fits of the same training events give the same bits, with normalisation nuisances, too."""
     for name, value in {"N_NETWORK_EVENTS": 3000, "N_MORPHING_EVENTS": 3000, "MAX_COPY_EVENTS": 500}.items():
-        monkeypatch.setattr(baseline, name, value)
+        monkeypatch.setattr(baseline.settings, name, value)
     train = training_set(InfernoToy(), ["r", "bkg_scale"], 5000)
     models = [baseline.Model(), baseline.Model()]
     for m in models:
@@ -144,7 +144,7 @@ def test_fit_is_reproducible(baseline, monkeypatch):
 def test_it_measures_the_higgs_world(baseline, monkeypatch, make_training, toy):
     """All six nuisances of the Higgs world are fitted around one anchor."""
     for name, value in {"N_NETWORK_EVENTS": 5000, "N_MORPHING_EVENTS": 5000, "N_CELLS": 30}.items():
-        monkeypatch.setattr(baseline, name, value)
+        monkeypatch.setattr(baseline.settings, name, value)
     model = baseline.Model()
     model.fit(make_training())
     answer = model.predict(toy)
@@ -157,7 +157,7 @@ def test_it_measures_the_higgs_world(baseline, monkeypatch, make_training, toy):
 def test_without_shape_nuisances_there_is_one_anchor(baseline, monkeypatch):
     """Normalisations alone need no shifted copies."""
     for name, value in {"N_NETWORK_EVENTS": 3000, "MAX_COPY_EVENTS": 500}.items():
-        monkeypatch.setattr(baseline, name, value)
+        monkeypatch.setattr(baseline.settings, name, value)
     world = InfernoToy()
     model = baseline.Model()
     model.fit(training_set(world, ["bkg_scale"], 5000))
@@ -170,8 +170,8 @@ def test_anchors_of_two_nuisances_are_a_grid(baseline):
     a = NuisanceParameter("a", Normal(0.0, 1.0), 0.0, (-5.0, 5.0), "shape")
     b = NuisanceParameter("b", Normal(1.0, 0.1), 1.0, (0.0, 2.0), "shape")
     c = NuisanceParameter("c", Normal(1.0, 0.1), 1.0, (0.0, 2.0), "normalisation")
-    anchored = list(baseline._anchored((a, c, b), np.array([1.0, np.inf])))
+    anchored = list(baseline.anchors.anchored((a, c, b), np.array([1.0, np.inf])))
     assert [p[0].nominal for p in anchored] == pytest.approx([-2, -1, 0, 1, 2])
     assert anchored[0][0].bounds == pytest.approx((-3, -1))
     assert {p[1:] for p in anchored} == {(c, b)}
-    assert len(list(baseline._anchored((a, b), np.array([1.0, 1.0])))) == 25
+    assert len(list(baseline.anchors.anchored((a, b), np.array([1.0, 1.0])))) == 25

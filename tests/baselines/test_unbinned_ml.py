@@ -32,8 +32,8 @@ def baseline(load_as_stranger):
     """The module as a stranger's copy, made small, with few cells so that much is left within them."""
     module = load_as_stranger("unbinned_ml")
     for name, value in SMALL.items():
-        assert hasattr(module, name)
-        setattr(module, name, value)
+        assert hasattr(module.settings, name)
+        setattr(module.settings, name, value)
     return module
 
 
@@ -166,7 +166,7 @@ def test_fit_is_reproducible(baseline, monkeypatch, toys, nuisances):
     """Two fits of the same training events give the same answer to the last bit, whatever floats."""
     few = {"N_RATIO_EVENTS": 3000, "N_SHIFT_EVENTS": 500, "N_MORPHING_EVENTS": 2000, "N_CELLS": 5}
     for name, value in few.items():
-        monkeypatch.setattr(baseline, name, value)
+        monkeypatch.setattr(baseline.settings, name, value)
     train = training_set(InfernoToy(), nuisances, 3000)
     answers = []
     for _ in range(2):
@@ -180,12 +180,12 @@ def test_it_measures_the_higgs_world(baseline, monkeypatch, make_training, toy):
     """All six nuisances of the Higgs world are fitted; only part of its events are unbinned."""
     few = {"N_RATIO_EVENTS": 40_000, "N_SHIFT_EVENTS": 2000, "N_MORPHING_EVENTS": 60_000}
     for name, value in few.items():
-        monkeypatch.setattr(baseline, name, value)
+        monkeypatch.setattr(baseline.settings, name, value)
     model = baseline.Model()
     model.fit(make_training())
     measurement = model.measurement
     expected = measurement.model.templates.yields.sum(axis=0)
-    assert expected[measurement.regions].sum() <= 1.2 * baseline.MAX_UNBINNED < expected.sum()
+    assert expected[measurement.regions].sum() <= 1.2 * baseline.settings.MAX_UNBINNED < expected.sum()
     answer = model.predict(toy)
     # Half-width 1 and more with so few training events; five of them on each side.
     assert abs(answer.mu_hat - 1.5) < 5 * (answer.upper - answer.lower) / 2

@@ -17,7 +17,7 @@ from codabench.test_steps import CONFIG
 from fairuniverse.api import bundle
 from fairuniverse.api.platforms import StoredBenchmark
 from fairuniverse.cli import main
-from fairuniverse.codabench import check_bundle, rules
+from fairuniverse.codabench import check_bundle, tasks
 from fairuniverse.config import load_config
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
 from fairuniverse.isolation.process import feature_columns
@@ -70,12 +70,12 @@ def test_a_zip_is_the_same(original, tmp_path):
 def test_more_toys_than_a_worker_keeps_are_refused(tmp_path, monkeypatch):
     """The first one drawn tells how many fit, and which settings make that many; nothing is left behind."""
     (tmp_path / "secret.yaml").write_text(CONFIG.replace("n_toys: 4", "n_toys: 400"))
-    monkeypatch.setattr(rules, "MAX_BYTES", 20_000)
+    monkeypatch.setattr(tasks, "MAX_BYTES", 20_000)
     with pytest.raises(InvalidDataError, match=r"800 toys would take .* GB, .*: \d\d of this size") as raised:
         bundle(tmp_path / "secret.yaml", tmp_path / "b.zip", image=IMAGE, n_threads=1)
     fitting = re.search(r"pseudo_experiments: \{(.*?)\}", str(raised.value))[1]
     monkeypatch.setattr(
-        rules, "MAX_BYTES", 24_000
+        tasks, "MAX_BYTES", 24_000
     )  # toys of a few events differ more in size than large ones
     (tmp_path / "secret.yaml").write_text(CONFIG.replace("n_mu: 2, n_toys: 4", fitting))
     assert bundle(tmp_path / "secret.yaml", tmp_path / "b.zip", image=IMAGE, n_threads=1) == []

@@ -27,7 +27,8 @@ from fairuniverse.config import LimitsConfig  # noqa: E402
 from fairuniverse.errors import SubmissionError  # noqa: E402
 from fairuniverse.isolation.answers import check  # noqa: E402
 from fairuniverse.isolation.backends import get_backend  # noqa: E402
-from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker  # noqa: E402
+from fairuniverse.isolation.output import OutputLog  # noqa: E402
+from fairuniverse.isolation.process import SharedTraining, Worker  # noqa: E402
 from fairuniverse.isolation.shared import SharedTable  # noqa: E402
 from fairuniverse.station import training_spec  # noqa: E402
 from fairuniverse.submission import load_submission  # noqa: E402

@@ -16,7 +16,8 @@ from fairuniverse.isolation import installed
 from fairuniverse.isolation.answers import check
 from fairuniverse.isolation.backends import NoIsolation, get_backend
 from fairuniverse.isolation.bubblewrap import Bubblewrap
-from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
+from fairuniverse.isolation.output import OutputLog
+from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.isolation.seccomp import filter_program
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.runner import run_submission

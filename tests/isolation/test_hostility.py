@@ -12,6 +12,7 @@ import pytest
 from fairuniverse.errors import IsolationError
 from fairuniverse.isolation import process
 from fairuniverse.isolation.backends import get_backend
+from fairuniverse.isolation.usage import Usage
 from fairuniverse.runner import run_submission
 from fairuniverse.submission import load_submission
 from isolation import hostility
@@ -45,7 +46,7 @@ def test_every_hostile_deed_is_stopped_and_named(sandbox):
 
 def test_what_the_kernel_kills_is_noticed(sandbox, monkeypatch):
     """Where control groups limit memory, a child that the kernel killed is named, however fast that was."""
-    monkeypatch.setattr(process, "_usage", lambda _: process._Usage(0.0, 0.0))
+    monkeypatch.setattr(process, "usage_of", lambda _: Usage(0.0, 0.0))
     with hostility.sandboxes(sandbox) as start:
         worker = start("allocate_in_children")
         if sandbox.name == "bubblewrap" and "memory" not in worker._group.folders:

@@ -18,7 +18,8 @@ import pytest
 from fairuniverse.errors import IsolationError, SubmissionError
 from fairuniverse.isolation.answers import check
 from fairuniverse.isolation.backends import BACKENDS, NoIsolation, get_backend
-from fairuniverse.isolation.process import OutputLog, SharedTraining, Worker
+from fairuniverse.isolation.output import OutputLog
+from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.submission import load_submission
 from fairuniverse.training import TrainingSpec, locate, training_seed
@@ -149,6 +150,36 @@ def test_own_files_do_not_shadow_ours(start, tmp_path):
     worker.fit()
 
 
+IN_PARTS = f"""
+from . import parts
+from .settings import MU
+class Model:
+{FIT}
+    def predict(self, test):
+        return {{"mu_hat": MU, "lower": parts.through_pickle(parts.Lower()).value, "upper": 2}}
+"""
+PARTS = """
+import pickle, plain
+from .settings import MU
+class Lower:
+    value = MU - plain.HALF
+def through_pickle(thing): return pickle.loads(pickle.dumps(thing))
+"""
+
+
+def test_modules_beside_model_py_are_imported_by_either_name(start, tmp_path):
+    """Relative imports work as in a package, plain ones as in a folder on the path; their classes pickle."""
+    folder = model_folder(tmp_path, IN_PARTS)
+    (folder / "parts.py").write_text(PARTS)
+    (folder / "settings.py").write_text("MU = 1.5\n")
+    (folder / "plain.py").write_text("HALF = 0.5\n")
+    worker = start(folder)
+    worker.fit()
+    show(worker)
+    answer = check(worker.predict().content)
+    assert (answer.status, answer.mu_hat, answer.lower) == ("ok", 1.5, 1.0)
+
+
 @pytest.mark.parametrize(
     ("deed", "status", "message"),
     [
@@ -232,7 +263,8 @@ HOST = """
 import sys, threading, time
 from pathlib import Path
 from fairuniverse.config import LimitsConfig
-from fairuniverse.isolation.process import *
+from fairuniverse.isolation.output import OutputLog
+from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.isolation.backends import get_backend
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.registry import make_simulator

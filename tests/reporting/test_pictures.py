@@ -8,7 +8,7 @@ import pytest
 
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.reporting import overview_chart, save_chart, write_comparison
-from fairuniverse.reporting.diagnostics import OUTCOMES
+from fairuniverse.reporting.intervals import OUTCOMES
 from fairuniverse.reporting.page import number, with_error
 from fairuniverse.reporting.theme import keys
 from fairuniverse.results import Results

@@ -205,7 +205,7 @@ def _write_input(benchmark: Benchmark, truths: Sequence[Truth], folder: Path) ->
 
 def _require_room(toy_bytes: int, config: BenchmarkConfig) -> None:
     """Refuse toys of which a platform's worker cannot keep so many."""
-    from fairuniverse.codabench.rules import MAX_BYTES
+    from fairuniverse.codabench.tasks import MAX_BYTES
 
     toys = config.pseudo_experiments
     n, n_fit = toys.n_mu * toys.n_toys, int(MAX_BYTES / (_SPREAD * toy_bytes))

@@ -16,7 +16,8 @@ from fairuniverse.events import Events
 from fairuniverse.isolation.answers import Answer, check
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.installed import source_files
-from fairuniverse.isolation.process import OutputLog, Reply, SharedTraining, Worker, feature_columns
+from fairuniverse.isolation.output import OutputLog
+from fairuniverse.isolation.process import Reply, SharedTraining, Worker, feature_columns
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.submission import Submission
 from fairuniverse.training import locate

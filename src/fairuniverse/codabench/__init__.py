@@ -15,6 +15,7 @@ with the package installed. Data folders are flat: workers move the content of a
 """
 
 from fairuniverse.codabench.bundle import Competition, write_competition
-from fairuniverse.codabench.rules import Finding, check_bundle
+from fairuniverse.codabench.findings import Finding
+from fairuniverse.codabench.rules import check_bundle
 
 __all__ = ["Competition", "Finding", "check_bundle", "write_competition"]

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fairuniverse.errors import SubmissionError
@@ -160,9 +161,7 @@ def _peak_mib() -> float:
 
 def _construct(home: Path, *, is_reference: bool) -> Any:
     """The submission's model, its class and methods checked first."""
-    from importlib import import_module
-
-    cls = getattr(import_module("model"), "Model", None)
+    cls = getattr(_import_model(home), "Model", None)
     if not inspect.isclass(cls):
         raise SubmissionError(
             "fit_failed", "model.py defines no class Model; add: class Model: with fit and predict"
@@ -180,6 +179,24 @@ def _construct(home: Path, *, is_reference: bool) -> Any:
     except TypeError as error:
         raise SubmissionError("fit_failed", f"Model() must work without arguments: {error}") from error
     return cls()
+
+
+def _import_model(home: Path) -> ModuleType:
+    """The module ``model``, as a package of the modules beside it.
+
+    Plain imports find these by the path; a relative import needs the package, and lets the same folder be a
+    submission here and part of an installed package elsewhere.
+    """
+    from importlib.util import find_spec, module_from_spec
+
+    spec = find_spec("model")
+    assert spec is not None, "every submission has model.py at its top"
+    assert spec.loader is not None
+    if spec.submodule_search_locations is None:
+        spec.submodule_search_locations = [str(home)]
+    sys.modules["model"] = module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _refuse_nuisances(cls: type) -> None:

@@ -12,13 +12,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError, SubmissionError
@@ -28,8 +27,10 @@ from fairuniverse.isolation.cgroup import ControlGroup, Limits, remove
 from fairuniverse.isolation.guard import FOLDER_PREFIX, kill_below
 from fairuniverse.isolation.installed import source_files
 from fairuniverse.isolation.messages import receive, send
+from fairuniverse.isolation.output import LAST_WORDS_S, OutputLog
 from fairuniverse.isolation.parcel import pack_folder, unpack_folder
 from fairuniverse.isolation.shared import SharedTable
+from fairuniverse.isolation.usage import MAX_OUTPUT, Budget, Usage, usage_of, worker_processes
 from fairuniverse.submission import Submission
 
 if TYPE_CHECKING:
@@ -46,68 +47,10 @@ _WATCH_S = 0.1
 _WATCH_SHARE = 0.02
 """Most of the time that goes into looking."""
 
-_LAST_WORDS_S = 10.0
-"""How long an ended process may take to be cleaned up, seconds."""
-
 _PROCESSES = 256
 """Processes in a sandbox, to which come some threads of the libraries for each thread they may use."""
 
 _LIBRARIES_WITH_THREADS = 8
-
-_MAX_OUTPUT = 64 << 20
-"""Most that may be printed during one request, bytes; the log ends long before."""
-
-
-class Output:
-    """What one worker prints, on its way to the log.
-
-    Args:
-        fd: Pipe to read until it is closed.
-        write: What to do with each piece.
-    """
-
-    def __init__(self, fd: int, write: Callable[[bytes], None]) -> None:
-        self.n_bytes = 0
-        self._write = write
-        self._thread = threading.Thread(target=self._copy, args=(fd,), daemon=True)
-        self._thread.start()
-
-    def join(self) -> None:
-        """Wait for the last words of an ended worker."""
-        self._thread.join(_LAST_WORDS_S)
-
-    def _copy(self, fd: int) -> None:
-        with os.fdopen(fd, "rb", buffering=0) as pipe:
-            while chunk := pipe.read(1 << 16):
-                self.n_bytes += len(chunk)
-                self._write(chunk)
-
-
-class OutputLog:
-    """What the workers of one submission print, up to a size; more is read and dropped.
-
-    Args:
-        path: File that is appended to.
-        max_bytes: Size at which it ends.
-    """
-
-    def __init__(self, path: Path, max_bytes: int = 1 << 20) -> None:
-        self._path = path
-        self._room = max_bytes - (path.stat().st_size if path.exists() else 0)
-        self._lock = threading.Lock()
-
-    def follow(self, fd: int) -> Output:
-        """Copy everything from a pipe in the background until it is closed."""
-        return Output(fd, self._write)
-
-    def _write(self, chunk: bytes) -> None:
-        with self._lock, suppress(OSError):  # a full disk must not stop the worker
-            if self._room > 0:
-                with self._path.open("ab") as file:
-                    file.write(chunk[: self._room])
-                    self._room -= len(chunk)
-                    if self._room <= 0:
-                        file.write(b"\n[more output was dropped]\n")
 
 
 def feature_columns(events: Events) -> dict[str, NDArray[Any]]:
@@ -201,7 +144,7 @@ class Worker:
         self._has_gpus = bool(backend.gpus)
         self._n_requests = 0
         self._watch_again = self._peak_mib = 0.0
-        self._usage = _Usage()
+        self._usage = Usage()
         self._connection, theirs = socket.socketpair()
         output, their_output = os.pipe()
         self._output = log.follow(output)
@@ -359,10 +302,10 @@ class Worker:
             raise self._obituary()
         return content
 
-    def _new_budget(self, operation: str, timeout_s: float) -> _Budget:
+    def _new_budget(self, operation: str, timeout_s: float) -> Budget:
         n_cores = self._group_limits.n_cores
         cpu_s = self._cpu_s() + n_cores * timeout_s
-        return _Budget(operation, timeout_s, n_cores, cpu_s, self._output.n_bytes + _MAX_OUTPUT)
+        return Budget(operation, timeout_s, n_cores, cpu_s, self._output.n_bytes + MAX_OUTPUT)
 
     def _watch(self) -> None:
         """Look at what the process tree uses, not more often than every `_WATCH_S`.
@@ -373,7 +316,7 @@ class Worker:
         start = time.perf_counter()
         if start < self._watch_again:
             return
-        self._usage = _usage(_processes(self.pid, self._group.pids()))
+        self._usage = usage_of(worker_processes(self.pid, self._group.pids()))
         end = time.perf_counter()
         self._watch_again = end + max(_WATCH_S, (end - start) / _WATCH_SHARE)
         self._peak_mib = max(self._peak_mib, self._usage.memory_mib)
@@ -388,7 +331,7 @@ class Worker:
     def _cpu_s_now(self) -> float:
         """Processor time so far; where the kernel does not count it, the processes are asked."""
         counted = self._group.cpu_s()
-        return _usage(_processes(self.pid, self._group.pids())).cpu_s if counted is None else counted
+        return usage_of(worker_processes(self.pid, self._group.pids())).cpu_s if counted is None else counted
 
     def _require_memory(self) -> None:
         limit = self._limits.memory_mib
@@ -415,7 +358,7 @@ class Worker:
         """What the kernel's count and the exit code say of a dead worker."""
         try:
             self._require_memory()
-            code = self._running.wait(_LAST_WORDS_S)
+            code = self._running.wait(LAST_WORDS_S)
         except SubmissionError as death:
             return death
         except subprocess.TimeoutExpired:
@@ -432,7 +375,7 @@ class Worker:
         process = self._running
         process.terminate()
         try:
-            process.wait(_LAST_WORDS_S)
+            process.wait(LAST_WORDS_S)
         except subprocess.TimeoutExpired:
             kill_below(process.pid)
             with suppress(ProcessLookupError):
@@ -450,75 +393,3 @@ def _private_folder(submission: Submission) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
-
-
-@dataclass(frozen=True)
-class _Budget:
-    """How far a request may go, beside its memory.
-
-    Attributes:
-        operation: What was asked for.
-        timeout_s: Its wall time, seconds.
-        n_cores: Threads it may use.
-        cpu_s: Processor time of the tree at which it ends, seconds.
-        n_bytes: Output of the worker at which it ends.
-    """
-
-    operation: str
-    timeout_s: float
-    n_cores: int
-    cpu_s: float
-    n_bytes: int
-
-    def require(self, cpu_s: float, n_bytes: int) -> None:
-        if cpu_s > self.cpu_s:
-            raise SubmissionError(
-                "timeout",
-                f"{self.operation} took more than {self.n_cores * self.timeout_s:g} s of processor time, "
-                f"{self.timeout_s:g} s on each of {self.n_cores} threads",
-            )
-        if n_bytes > self.n_bytes:
-            raise SubmissionError(
-                "crashed", f"killed: {self.operation} printed more than {_MAX_OUTPUT >> 20} MiB"
-            )
-
-
-@dataclass(frozen=True)
-class _Usage:
-    """What the processes of a worker use.
-
-    Attributes:
-        memory_mib: Proportional memory, MiB; shared pages count once between their users.
-        cpu_s: Processor time of the living ones and of those they waited for, seconds.
-    """
-
-    memory_mib: float = 0.0
-    cpu_s: float = 0.0
-
-
-def _processes(guard: int, pids: Sequence[int] | None) -> Iterator[psutil.Process]:
-    """The processes of a group or, which means to look at every one of the machine, all below a guard."""
-    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        if pids is None:
-            yield from psutil.Process(guard).children(recursive=True)
-    for pid in pids or ():
-        with suppress(psutil.NoSuchProcess):
-            yield psutil.Process(pid)
-
-
-def _usage(processes: Iterable[psutil.Process]) -> _Usage:
-    n_bytes, cpu_s = 0, 0.0
-    for process in processes:
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            n_bytes += _memory_bytes(process)
-            cpu_s += sum(process.cpu_times()[:4])
-    return _Usage(n_bytes / (1 << 20), cpu_s)
-
-
-def _memory_bytes(process: psutil.Process) -> int:
-    """Proportional memory; what a process that hides its own is said to have resident."""
-    try:
-        memory = process.memory_full_info()
-    except psutil.AccessDenied:
-        return int(process.memory_info().rss)
-    return int(getattr(memory, "pss", memory.rss))

@@ -16,7 +16,7 @@ took three times as long as rendering them.
 A table of the numbers stands under the charts for readers who cannot see them.
 """
 
-from fairuniverse.reporting.diagnostics import overview_chart
+from fairuniverse.reporting.intervals import overview_chart
 from fairuniverse.reporting.rankings import profile_chart, pull_chart, ranking_chart
 from fairuniverse.reporting.render import save_chart
 from fairuniverse.reporting.report import write_report

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fairuniverse.protocols import ScoreValue
 from fairuniverse.reporting import marks
-from fairuniverse.reporting.diagnostics import TWO_SIGMA_CL
+from fairuniverse.reporting.coverage import TWO_SIGMA_CL
 from fairuniverse.reporting.page import Cell, Figure, Panel, Table, with_error
 from fairuniverse.reporting.theme import INK, Key, keys
 from fairuniverse.results import Results

@@ -14,7 +14,7 @@ import pandas as pd
 from fairuniverse._version import __version__
 from fairuniverse.protocols import ONE_SIGMA_CL
 from fairuniverse.reporting import marks
-from fairuniverse.reporting.diagnostics import TWO_SIGMA_CL
+from fairuniverse.reporting.coverage import TWO_SIGMA_CL
 from fairuniverse.reporting.page import Cell, Figure, Page, Panel, Section, Table, with_error, write_page
 from fairuniverse.reporting.render import require_chart_libraries
 from fairuniverse.reporting.standings import COLUMNS, Block, Standing, cell

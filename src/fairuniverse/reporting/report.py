@@ -12,9 +12,15 @@ import numpy as np
 
 from fairuniverse._version import __version__
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.reporting import diagnostics as d
 from fairuniverse.reporting.cards import Cards, References, card_table, score_figure
+from fairuniverse.reporting.coverage import (
+    calibration_figure,
+    coverage_by_mu_figure,
+    coverage_by_nuisance_figure,
+)
+from fairuniverse.reporting.intervals import interval_figure
 from fairuniverse.reporting.page import Figure, Page, Section, Table, plain_rows, write_page
+from fairuniverse.reporting.precision import bias_figure, pull_figure, width_figure
 from fairuniverse.reporting.render import require_chart_libraries
 from fairuniverse.reporting.running import account_table, cost_figure, failure_table, retry_table
 from fairuniverse.reporting.shapes import shape_figures
@@ -83,7 +89,7 @@ def _page(
     sections = [
         _section(
             "At a glance",
-            (d.calibration_figure(results), d.interval_figure(results) if shows_truth else None),
+            (calibration_figure(results), interval_figure(results) if shows_truth else None),
         ),
         _scores(results, {name: cards[name] for name in results.submissions}, references),
         _intervals(results, shows_truth),
@@ -113,8 +119,8 @@ def _scores(results: Results, cards: Cards, references: References) -> Section:
 
 
 def _intervals(results: Results, shows_truth: bool) -> Section:
-    by_mu = d.coverage_by_mu_figure(results) if shows_truth else None
-    blocks = (by_mu, d.coverage_by_nuisance_figure(results))
+    by_mu = coverage_by_mu_figure(results) if shows_truth else None
+    blocks = (by_mu, coverage_by_nuisance_figure(results))
     return _section(
         "Coverage", blocks, "Do the intervals contain the truth as often as they claim, everywhere?"
     )
@@ -123,8 +129,8 @@ def _intervals(results: Results, shows_truth: bool) -> Section:
 def _precision(results: Results, shows_truth: bool) -> Section:
     if not results.is_ok.any():
         return _section("Precision", ())
-    width, bias = (d.width_figure(results), d.bias_figure(results)) if shows_truth else (None, None)
-    blocks = (width, d.pull_figure(results), bias)
+    width, bias = (width_figure(results), bias_figure(results)) if shows_truth else (None, None)
+    blocks = (width, pull_figure(results), bias)
     return _section(
         "Precision", blocks, "How long are the intervals, and are their centres and errors right?"
     )

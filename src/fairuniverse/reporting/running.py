@@ -10,7 +10,7 @@ import pandas as pd
 
 from fairuniverse.accounting import Account, accounts
 from fairuniverse.reporting import marks
-from fairuniverse.reporting.diagnostics import submission_keys
+from fairuniverse.reporting.coverage import submission_keys
 from fairuniverse.reporting.page import Cell, Figure, Panel, Table, number, plain_rows, table_of
 from fairuniverse.reporting.theme import Key
 from fairuniverse.results import STATUSES, Results
