@@ -103,6 +103,7 @@ class TrainingSet:
         nuisances: Names of the nuisance parameters that vary from toy to toy.
         mu_range: Smallest and largest mu of the benchmark.
         confidence_level: Probability content the intervals must have.
+        n_threads: Threads that a fit may use, and `shift` does; no result may depend on it.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class TrainingSet:
         nuisances: Sequence[str],
         mu_range: Sequence[float],
         confidence_level: float,
+        n_threads: int = 1,
     ) -> None:
         if events.weights is None or events.process is None:
             raise InvalidDataError("training events need weights and process codes; these events lack them")
@@ -124,6 +126,7 @@ class TrainingSet:
         self.is_referred_to = False
         self.mu_range = (float(mu_range[0]), float(mu_range[1]))
         self.confidence_level = confidence_level
+        self.n_threads = n_threads
         self._made: tuple[Any, ...] | None = None
 
     @property
@@ -243,6 +246,7 @@ class TrainingSet:
             nuisances=self._nuisances,
             mu_range=self.mu_range,
             confidence_level=self.confidence_level,
+            n_threads=self.n_threads,
         )
         part._made = make, (self, *arguments)
         return part
@@ -271,8 +275,9 @@ class TrainingSet:
             InvalidDataError: An unknown name or a value out of range.
         """
         complete_values = complete(self._simulator.nuisances, {**(values or {}), **nuisances})
+        streams = Streams(self.seed, seed)
         return self._table(
-            self._simulator.shift(self._events, complete_values, streams=Streams(self.seed, seed))
+            self._simulator.shift(self._events, complete_values, streams=streams, n_threads=self.n_threads)
         )
 
     def _table(self, events: Events) -> pd.DataFrame:

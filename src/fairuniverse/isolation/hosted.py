@@ -84,7 +84,7 @@ class HostedModel:
             names,
             as_block(record) if record else None,
         )
-        self._training = TrainingSet(simulator, events, **spec)
+        self._training = TrainingSet(simulator, events, **spec, n_threads=request["n_threads"])
         attach(self._training)
 
     def _fit(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -246,6 +246,7 @@ class Worker:
             "memory_mib": None if self._has_gpus else self._limits.memory_mib,
             "features": training.features,
             "is_reference": self._is_reference,
+            "n_threads": self._group_limits.n_cores,
             "n_processes": self._group_limits.n_processes if self._is_isolated else None,
             "parcel_fd": parcel_fd,
             "test_fd": test_fd,

@@ -9,7 +9,8 @@ What comes between a classifier, however it was trained, and its answer is the s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
@@ -53,6 +54,9 @@ _PAIR_PULL = 1.8
 _PAIR_SHARE = 0.6
 """Where two of many nuisances are shifted together: a pull, or a share of the largest added noise."""
 
+_AT_ONCE = 2
+"""Shifted tables in memory at the same time, at most."""
+
 _STARTS = {1: 25, 2: 9, 3: 5}
 _START_REACH = 3.0
 """Pulls at which a fit may start, by the number of nuisances; with more of them, only the nominal ones."""
@@ -74,7 +78,8 @@ def binned_model(
 
     Args:
         train: The training set. Use other events than those that the observable was learnt from.
-        bins: Function of a table of events that gives the bin of each, 0 to n_bins - 1.
+        bins: Function of a table of events that gives the bin of each, 0 to n_bins - 1. Where the fit has
+            several threads, two call it at once.
         n_bins: Number of bins.
 
     Raises:
@@ -85,7 +90,12 @@ def binned_model(
     if not axes:
         return BinnedModel(templates, train.nuisances)
     points = list(_grid(axes))
-    yields = [_sums(train.processes, bins, n_bins, train.shift(p))[0] for p in points]
+
+    def filled(point: Mapping[str, float]) -> NDArray[np.float64]:
+        return _sums(train.processes, bins, n_bins, train.shift(point))[0]
+
+    with ThreadPoolExecutor(min(train.n_threads, _AT_ONCE)) as threads:
+        yields = list(threads.map(filled, points))
     nominal = templates.yields
     ratios = np.divide(yields, nominal, out=np.ones((len(points), *nominal.shape)), where=nominal > 0)
     morphing = PolynomialMorphing.fit(
