@@ -54,6 +54,9 @@ def test_select_takes_every_column_alike():
     expected = events.weights[events["x"] > 0]
     np.testing.assert_array_equal(chosen.weights, expected)
     assert len(events.of_process("signal")) == 50
+    assert len(events.select(np.zeros(100, bool))) == 0
+    with pytest.raises(InvalidDataError, match="the mask has 99 entries for 100 events"):
+        events.select(np.ones(99, bool))
 
 
 def test_concatenate_inverts_select():

@@ -90,6 +90,25 @@ def test_a_model_may_save_itself(serial, tiny_benchmark, tmp_path):
     assert [p.name for p in (tmp_path / "run" / "model").iterdir()] == ["numbers.json"]
 
 
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_fit_is_told_its_threads(tiny_benchmark, tmp_path, n_threads):
+    """What the training set says is what the run was given."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.py").write_text(
+        "from fairuniverse import Interval\n"
+        "class Model:\n"
+        "    def fit(self, train):\n"
+        "        self.n = train.n_threads\n"
+        "    def predict(self, test):\n"
+        "        return Interval(self.n, self.n, self.n)\n"
+    )
+    submission = load_submission(tmp_path / "mine")
+    results = run_submission(
+        tiny_benchmark(n_toys=1), submission, tmp_path / "run", backend=NoIsolation(), n_threads=n_threads
+    )
+    assert set(results.table["mu_hat"]) == {n_threads}
+
+
 def test_a_model_may_keep_its_training_set(tiny_benchmark, tmp_path):
     """Shifting works in a process that only loaded the model, and one dict may be returned twice."""
     results = run(tiny_benchmark(), "keeps_training", tmp_path / "run")

@@ -6,7 +6,7 @@ The reference method of a collider analysis; its card is README.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,6 @@ class Observable:
         trees: One classifier for each half.
         edges: Shape (2, N_CATEGORIES, N_SCORE_BINS - 1), edges between score bins.
         merged: Shape (2 * N_FINE,), final bin of each fine one.
-        n_threads: Threads to use, two at most.
     """
 
     def __init__(
@@ -104,13 +103,11 @@ class Observable:
         trees: Sequence[xgb.Booster],
         edges: NDArray[np.float64],
         merged: NDArray[np.intp] | None = None,
-        n_threads: int = 1,
     ) -> None:
         self.features = list(features)
         self.trees = list(trees)
         self.edges = edges
         self.merged = np.arange(2 * N_FINE) if merged is None else merged
-        self.n_threads = n_threads
 
     @property
     def n_bins(self) -> int:
@@ -134,33 +131,23 @@ class Observable:
             for k in range(N_CATEGORIES):
                 edges[half, k] = _quantiles(scores[category[signal] == k])
 
-        _for_both_halves(learn, n_threads)
-        fine = cls(seen, trees, edges, n_threads=n_threads)
-        return cls(seen, trees, edges, _merge_poor_bins(fine(table), table), n_threads)
+        with ThreadPoolExecutor(min(n_threads, 2)) as threads:  # each of XGBoost's has one: the same bits
+            list(threads.map(learn, (0, 1)))
+        fine = cls(seen, trees, edges)
+        return cls(seen, trees, edges, _merge_poor_bins(fine(table), table))
 
     def __call__(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Bin of each event, shape (n_events,)."""
         category = _category(table)
         halves, core = _halves(table), _is_core(table)
         fine = np.asarray(_control_region(table, category), dtype=np.intp)
-        rows = [np.flatnonzero(core & (halves == half)) for half in (0, 1)]
-
-        def score(half: int) -> None:
-            fine[rows[half]] = self._score_bins(half, table, rows[half], category[rows[half]])
-
-        _for_both_halves(score, self.n_threads)
+        for half, booster in enumerate(self.trees):
+            rows = np.flatnonzero(core & (halves == half))
+            scores, categories = _scores(booster, table, self.features, rows), category[rows]
+            for k, edges in enumerate(self.edges[half]):
+                chosen = categories == k
+                fine[rows[chosen]] = N_CONTROL + N_SCORE_BINS * k + np.digitize(scores[chosen], edges)
         return np.asarray(self.merged[fine + N_FINE * halves])
-
-    def _score_bins(
-        self, half: int, table: pd.DataFrame, rows: NDArray[np.intp], category: NDArray[np.integer]
-    ) -> NDArray[np.intp]:
-        """Fine bins of events of one half in the core of the signal."""
-        scores = _scores(self.trees[half], table, self.features, rows)
-        bins = np.empty(len(rows), np.intp)
-        for k, edges in enumerate(self.edges[half]):
-            chosen = category == k
-            bins[chosen] = N_CONTROL + N_SCORE_BINS * k + np.digitize(scores[chosen], edges)
-        return bins
 
     def save(self, folder: Path) -> None:
         """Write classifiers, edges and bins."""
@@ -177,12 +164,6 @@ class Observable:
         words = json.loads((folder / "observable.json").read_text(encoding="utf-8"))
         trees = [xgb.Booster(params=TREES, model_file=folder / f"trees{half}.ubj") for half in (0, 1)]
         return cls(words["features"], trees, np.array(words["edges"]), np.array(words["merged"]))
-
-
-def _for_both_halves(work: Callable[[int], None], n_threads: int) -> None:
-    """Do something for each half of the events; XGBoost itself gets one thread, for the same bits."""
-    with ThreadPoolExecutor(min(n_threads, 2)) as threads:
-        list(threads.map(work, (0, 1)))
 
 
 def _grow(table: pd.DataFrame, features: Sequence[str], rows: NDArray[np.intp]) -> xgb.Booster:

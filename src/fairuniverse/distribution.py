@@ -52,6 +52,7 @@ class Tally:
         busy_s: Time that workers have worked, seconds.
         n_workers: Tasks that can be done at the same time now.
         hosts: Names of the processes that have worked.
+        gpus: Graphics processors that submissions were given, on any machine.
         n_lost: Workers that ended before their time. What they had begun is done again, by the cluster itself
             where it does so.
         retries: What was handed out again, with the reason.
@@ -63,6 +64,7 @@ class Tally:
     busy_s: float = 0.0
     n_workers: int = 1
     hosts: set[str] = field(default_factory=set)
+    gpus: set[str] = field(default_factory=set)
     n_lost: int = 0
     retries: list[str] = field(default_factory=list)
     _n_told: int = 0
@@ -85,6 +87,7 @@ class Tally:
         """Entries of the manifest."""
         return {
             "n_processes": len(self.hosts),
+            "gpus": sorted(self.gpus),
             "busy_s": self.busy_s,
             "n_workers_lost": self.n_lost,
             "retries": self.retries,
@@ -281,6 +284,7 @@ class Distribution:
         self._tally.statuses.update(itertools.chain(*(c.elements() for c in report.statuses.values())))
         self._tally.busy_s += report.wall_time_s
         self._tally.hosts.add(report.host)
+        self._tally.gpus.update(report.gpus)
         self._block_s = report.wall_time_s / len(blocks)
         for block in blocks:
             del self._tries[block.number]

@@ -87,9 +87,7 @@ class Entry:
             {"started": _now(), "n_workers": self._crewing.n_workers},
         ]
         earlier = self.store.manifest.get("isolation", {"is_isolated": True})
-        described = provenance(
-            self._benchmark, self.submission, self._crewing.backend, was_isolated=earlier["is_isolated"]
-        )
+        described = provenance(self._benchmark, self.submission, self._crewing.backend, earlier)
         self.store.update(**described, sessions=sessions)
 
     def record_fit(self, fit: Fit) -> bool:

@@ -128,9 +128,15 @@ class Events:
         return column
 
     def select(self, rows: ArrayLike) -> Events:
-        """Copy of the events chosen by a boolean mask or an index array, every column alike."""
+        """Copy of the events chosen by a boolean mask or an index array, every column alike.
+
+        Raises:
+            InvalidDataError: A mask of another length.
+        """
         rows = np.asarray(rows)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        if rows.dtype == bool:
+            _require_length("the mask", len(rows), len(self))
+            rows = np.flatnonzero(rows)
         return Events(
             self.schema,
             np.asarray(np.take(self.features, rows, axis=1)),  # several times as fast as an index

@@ -122,6 +122,7 @@ class Simulator(Protocol):
         """The same events under other nuisance values: features shifted, events selected, weights scaled.
 
         Events are shifted once, from their nominal values; shifted ones need not carry what a shift needs.
+        Several threads may shift the same events at once.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -30,9 +31,16 @@ _LIBRARIES = (
 
 
 def provenance(
-    benchmark: Benchmark, submission: Submission, backend: Backend, *, was_isolated: bool
+    benchmark: Benchmark, submission: Submission, backend: Backend, earlier: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Entries of the manifest that say what was run, and where."""
+    """Entries of the manifest that say what was run, and where.
+
+    Args:
+        benchmark: The benchmark.
+        submission: The submission.
+        backend: Isolates it.
+        earlier: How it was isolated in earlier sessions: isolated is what always was.
+    """
     config = benchmark.config
     return {
         "benchmark": {"name": config.name, "version": config.version, "config": config.to_dict()},
@@ -47,8 +55,8 @@ def provenance(
         },
         "isolation": {
             "backend": backend.name,
-            "is_isolated": backend.is_isolated and was_isolated,
-            "gpus": [str(gpu.inside) for gpu in backend.gpus],
+            "is_isolated": backend.is_isolated and earlier["is_isolated"],
+            "gpus": sorted({*earlier.get("gpus", []), *(str(gpu.inside) for gpu in backend.gpus)}),
         },
         "versions": versions(),
         "machine": {"platform": platform.platform(), "n_cores": n_cores(), "processor": platform.machine()},

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module, resources
 from importlib.metadata import EntryPoint, entry_points
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def make_simulator(name: str, options: dict[str, Any]) -> Simulator:
         InvalidConfigError: The simulator does not take these options.
     """
     factory = _simulator_class(name)
+    _require_options(name, factory, options)
     try:
         simulator: Simulator = factory(**options)
     except (TypeError, ValueError) as error:
@@ -82,6 +84,7 @@ def make_block_source(name: str, options: dict[str, Any]) -> BlockSource:
         InvalidConfigError: It does not take these options.
     """
     factory = _entry_point(BLOCK_SOURCES, name).load()
+    _require_options(name, factory, options)
     try:
         source: BlockSource = factory(**options)
     except (TypeError, ValueError) as error:
@@ -125,8 +128,19 @@ def _entry_point(group: str, name: str) -> EntryPoint:
     found = list(entry_points(group=group, name=name))
     if not found:
         kind = group.removeprefix("fairuniverse.").removesuffix("s")
-        raise NotRegisteredError(f"no {kind} {name!r}: {_known(name, names(group))}; a path works, too")
+        raise NotRegisteredError(f"no {kind} {name!r}: {_known(name, names(group))} (a path works, too)")
     return found[0]
+
+
+def _require_options(name: str, factory: Any, options: Mapping[str, Any]) -> None:
+    parameters = signature(factory).parameters
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    for option in options:
+        if option not in parameters:
+            raise InvalidConfigError(
+                f"simulator {name} has no option {option!r}: {_known(option, list(parameters))}"
+            )
 
 
 def _known(name: str, known: list[str]) -> str:

@@ -83,12 +83,14 @@ class Report:
         wall_time_s: Time that it took, seconds.
         statuses: Answers by status, for each submission.
         lost: First block in which a submission died too often in a row, by its number in the job.
+        gpus: Graphics processors that the submissions were given there.
     """
 
     host: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     wall_time_s: float = 0.0
     statuses: dict[int, Counter[str]] = field(default_factory=dict)
     lost: dict[int, int] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
 
 
 def answer(job: Job, blocks: Sequence[Block]) -> Report:
@@ -104,6 +106,7 @@ def answer(job: Job, blocks: Sequence[Block]) -> Report:
     for block in blocks:
         host.answer(block, report)
     report.wall_time_s = time.perf_counter() - start
+    report.gpus = host.gpus
     return report
 
 
@@ -156,6 +159,11 @@ class _Host:
         self._toys = Presentation(self._benchmark.pseudo_experiments, self._benchmark.config.seed).toys
         self._table = SharedTable()
         self._stack.callback(self._table.close)
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Graphics processors that submissions are given."""
+        return tuple(str(gpu.inside) for gpu in self._crewing.backend.gpus)
 
     def close(self) -> None:
         """End the workers and give memory back."""

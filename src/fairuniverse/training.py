@@ -103,7 +103,8 @@ class TrainingSet:
         nuisances: Names of the nuisance parameters that vary from toy to toy.
         mu_range: Smallest and largest mu of the benchmark.
         confidence_level: Probability content the intervals must have.
-        n_threads: Threads that a fit may use, and `shift` does; no result may depend on it.
+        n_threads: Threads that a fit may use, and `shift` does where the world can; results may not depend on
+            it.
     """
 
     def __init__(

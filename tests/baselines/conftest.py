@@ -20,10 +20,9 @@ def make_training():
     simulator = HiggsTauTau()
     events = simulator.generate(N_TRAINING, seed=5)
 
-    def make(nuisances=NUISANCES):
-        return TrainingSet(
-            simulator, events, seed=5, nuisances=nuisances, mu_range=(0.1, 3.0), confidence_level=0.6827
-        )
+    def make(nuisances=NUISANCES, n_threads=1):
+        settings = {"mu_range": (0.1, 3.0), "confidence_level": 0.6827, "n_threads": n_threads}
+        return TrainingSet(simulator, events, seed=5, nuisances=nuisances, **settings)
 
     return make
 

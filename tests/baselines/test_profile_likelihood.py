@@ -92,10 +92,12 @@ def test_saved_and_loaded_it_answers_the_same(model, submission, toy, tmp_path):
     assert (wide.upper - wide.lower) / (narrow.upper - narrow.lower) == pytest.approx(2, rel=0.1)
 
 
-def test_fit_is_reproducible(model, submission, make_training):
-    """Two fits to the same training sample give the same templates."""
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_fit_is_reproducible(model, submission, make_training, n_threads):
+    """Fits to the same training sample give the same bits, with any number of threads."""
     again = submission.Model()
-    again.fit(make_training())
+    again.fit(make_training(n_threads=n_threads))
+    assert np.array_equal(again.observable.edges, model.observable.edges)
     assert np.array_equal(again.binned.templates.yields, model.binned.templates.yields)
     assert np.array_equal(again.binned.morphing.coefficients, model.binned.morphing.coefficients)
 

@@ -50,6 +50,11 @@ def test_a_sound_submission_passes(submission, tiny_config):
     ("change", "code", "found"),
     [
         (("class Model:", "import not_installed\nclass Model:"), "missing_package", "model.py, line 2"),
+        (
+            ("class Model:", "from .helper import f\nclass Model:"),
+            "missing_module",
+            "no module helper beside",
+        ),
         (("class Model:", "class Method:"), "no_model_class", "no class Model"),
         (("def predict(self, test):", "def predict(self):"), "signature", "def predict(self)"),
         (("class Model:", "1 / 0\nclass Model:"), "import_failed", "ZeroDivisionError"),

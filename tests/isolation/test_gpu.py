@@ -57,6 +57,17 @@ def test_sandboxes_have_them_if_told(devices, name, tiny_benchmark, tmp_path):
         assert len(found.manifest["isolation"]["gpus"]) == n
 
 
+def test_a_run_remembers_them(devices, tiny_benchmark, tmp_path):
+    """A session without does not make a run look as if it never had any."""
+    submission = load_submission(SUBMISSION)
+    for with_gpus in (True, False):
+        for part in tmp_path.glob("run/parts/*"):
+            part.unlink()
+        backend = get_backend("none", with_gpus=with_gpus)
+        found = run_submission(tiny_benchmark(), submission, tmp_path / "run", backend=backend)
+        assert found.manifest["isolation"]["gpus"] == ["/dev/dri/renderD128", "/dev/nvidia0"]
+
+
 def test_the_limit_of_reserved_memory(devices, tiny_benchmark, tmp_path):
     """Drivers reserve more than they use: the kernel's limit on it is lifted, the watch on use is not."""
     (tmp_path / "greedy").mkdir()

@@ -15,10 +15,11 @@ from fairuniverse.training import TrainingSet
 RANGE = (0.1, 3.0)
 
 
-def training_set(world, nuisances, n_events=50_000):
+def training_set(world, nuisances, n_events=50_000, n_threads=1):
     """Training events of an analytic world."""
     events = world.generate({p.name: n_events for p in world.processes}, seed=1)
-    return TrainingSet(world, events, seed=1, nuisances=nuisances, mu_range=RANGE, confidence_level=0.6827)
+    settings = {"mu_range": RANGE, "confidence_level": 0.6827, "n_threads": n_threads}
+    return TrainingSet(world, events, seed=1, nuisances=nuisances, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,13 @@ def test_a_score_of_two_values_has_two_bins():
     """On and off are all that a score can tell of counting: no bin is left without background."""
     binned = BinnedScore.fit(training_set(OnOffCounting(), ["bkg_scale"]), lambda t: t["region"].to_numpy())
     assert binned.model.templates.yields == pytest.approx(np.array([[0, 100], [800, 400]]), rel=0.05)
+
+
+def test_threads_change_no_bit(world, binned, best_score):
+    """Two threads give the templates and the morphing of one."""
+    again = BinnedScore.fit(training_set(world, ["r", "rate", "bkg_scale"], n_threads=2), best_score)
+    np.testing.assert_array_equal(again.model.templates.yields, binned.model.templates.yields)
+    np.testing.assert_array_equal(again.model.morphing.coefficients, binned.model.morphing.coefficients)
 
 
 def test_every_event_is_counted(world, best_score, binned):

@@ -111,12 +111,21 @@ def histograms(processes=("htautau", "ztautau"), features=("PRI_met", "DER_mass_
 
 
 def test_comparison_draws_every_feature_of_every_process(tmp_path):
-    """Two features of two processes are four charts, with the table of distances before them."""
-    distances = pd.DataFrame({"process": ["htautau"], "feature": ["PRI_met"], "ks": [0.034], "floor": [0.02]})
-    path = write_comparison(histograms(), tmp_path / "comparison.html", distances=distances)
+    """Two features of two processes are four charts, after the summary and before the distances."""
+    distances = pd.DataFrame(
+        {"process": "htautau", "feature": ["PRI_near", "PRI_far"], "ks": [0.011, 0.034], "ks_floor": 0.02}
+    )
+    path = write_comparison(
+        histograms(),
+        tmp_path / "comparison.html",
+        summary=pd.DataFrame({"process": ["htautau"], "AUC": ["0.512 ± 0.004"]}),
+        distances=distances,
+        facts={"Simulated": "a.parquet"},
+    )
     html = path.read_text(encoding="utf-8")
     assert html.count('role="img"') == 4
-    assert html.index("0.034") < html.index("sim. / ref.")
+    places = [html.index(x) for x in ("a.parquet", "0.512", "sim. / ref.", "PRI_far", "PRI_near")]
+    assert places == sorted(places)  # what is above its floor comes first
 
 
 def test_comparison_needs_its_columns(tmp_path):

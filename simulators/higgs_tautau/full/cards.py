@@ -11,6 +11,7 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, TypeVar
 
 import yaml
@@ -292,4 +293,5 @@ def _read(path: Path, kind: type[C]) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole card"
-        raise InvalidConfigError(f"{path}: {where}: {first['msg']} (found {first['input']!r:.60})") from error
+        what, found = first["msg"].removeprefix("Value error, "), shorten(repr(first["input"]), 90)
+        raise InvalidConfigError(f"{path}: {where}: {what} (found {found})") from error

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import taus
 from .cards import Filter, ProcessCard
-from .hooks import hard_leptons, is_within, moved, now, vector_of
+from .hooks import hard_leptons, is_within, momenta_after, moved, vector_of
 from .taus import Orientations, Vector
 
 N_TEMPLATES = 8000
@@ -110,7 +110,7 @@ class DecayFilter:
 
     def weight(self, event: Any) -> float:
         """Weight of the event from the prescale; 0 without a lepton in reach, or neither tau nor luck."""
-        after = now(event, self._before)
+        after = momenta_after(event, self._before)
         seen = [(o.is_lepton, o.in_lab(self._before[o.outgoing], after[o.outgoing])) for o in self._objects]
         card = self._card
         if not any(is_lepton and is_within(p, card.lepton_pt, card.lepton_eta) for is_lepton, p in seen):
@@ -139,7 +139,7 @@ def _drawn(process: Any, draws: Draws) -> tuple[list[_Object], dict[int, Vector]
         particle = process[i]
         i_parent = particle.mother1()
         if particle.idAbs() == 15:
-            visible, is_lepton, number = _draw_tau(particle, process[i_parent], i_parent, partners, draws)
+            visible, is_lepton, number = _draw_tau(process[i_parent], i_parent, partners, draws)
             particle.pol(float(number))
         else:
             visible, is_lepton = None, True
@@ -151,7 +151,7 @@ def _drawn(process: Any, draws: Draws) -> tuple[list[_Object], dict[int, Vector]
 
 
 def _draw_tau(
-    tau: Any, parent: Any, i_parent: int, partners: dict[int, tuple[float, bool]], draws: Draws
+    parent: Any, i_parent: int, partners: dict[int, tuple[float, bool]], draws: Draws
 ) -> tuple[Vector, bool, int]:
     """Decay of a tau; its helicity, and where forced its decay, go with those of its partner."""
     if i_parent in partners:

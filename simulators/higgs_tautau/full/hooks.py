@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Protocol
 
@@ -123,9 +123,9 @@ def vector_of(particle: Any) -> Vector:
     return particle.px(), particle.py(), particle.pz(), particle.e()
 
 
-def now(event: Any, before: dict[int, Vector]) -> dict[int, Vector]:
+def momenta_after(event: Any, outgoing: Iterable[int]) -> dict[int, Vector]:
     """Momenta that outgoing particles of the hard process have after the shower so far."""
-    return {i: vector_of(event[event[i].iBotCopyId()]) for i in before}
+    return {i: vector_of(event[event[i].iBotCopyId()]) for i in outgoing}
 
 
 def moved(p: Vector, before: Vector, after: Vector) -> Vector:

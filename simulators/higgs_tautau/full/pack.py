@@ -77,7 +77,7 @@ def pack_process(
         n_records: At most so many.
     """
     bounds, branching = selection_bounds(rows, card)
-    weights = thin(rows[0] * bounds * branching, n_records or rows.shape[1])
+    weights = thin(rows[0] * bounds * branching, rows.shape[1] if n_records is None else n_records)
     chosen = _alike_together(rows, np.flatnonzero(weights > 0))
     columns = dict(zip(q.BYTES, encode(rows[:, chosen]).T, strict=True))
     extra = {"weight": weights[chosen].astype(np.float32), "bound": bounds[chosen].astype(np.float32)}
@@ -89,8 +89,8 @@ def thin(weights: Floats, n: int) -> Floats:
     """New weights, of which at most n are not zero, with the same sum and about the same meaning.
 
     Those below a threshold are kept with a probability in proportion to them, and then have the threshold as
-    weight: few records that are drawn often become many that are drawn less (systematic sampling: Madow,
-    Ann. Math. Stat. 20 (1949) 333).
+    weight; those above keep theirs (systematic sampling: Madow, Ann. Math. Stat. 20 (1949) 333). A library
+    made in this way of more blocks has the same size, and more of the heavy records, each drawn less often.
     """
     if np.count_nonzero(weights) <= n:
         return weights

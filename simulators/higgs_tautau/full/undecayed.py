@@ -17,7 +17,7 @@ from .arrays import Floats, Integers
 from .cards import Cards, Filter
 from .filters import Draws
 from .generation import Pythia
-from .hooks import hard_leptons, is_within, moved, now, vector_of
+from .hooks import hard_leptons, is_within, momenta_after, moved, vector_of
 from .particles import Particles, TrueTaus
 from .records import RawEvents, decayed, first_copies
 
@@ -152,7 +152,7 @@ class UndecayedFilter:
 
     def weight(self, event: Any) -> float:
         """Weight of the event from the prescale; 0 if it is dropped."""
-        after = now(event, self._before)
+        after = momenta_after(event, self._before)
         seen = [(is_tau, moved(p, self._before[i], after[i])) for i, is_tau, p in self._objects]
         if _can_have_pair(seen, self._card):
             return 1.0

@@ -138,7 +138,13 @@ def compare(
     first, second = (world.derive(read_primary(path, world).events) for path in paths)
     comparison = compare_events(first, second, with_classifier=with_classifier)
     if output is not None:
-        write_comparison(comparison_histograms(first, second), output, distances=comparison.to_frame())
+        write_comparison(
+            comparison_histograms(first, second),
+            output,
+            summary=comparison.summary(),
+            distances=comparison.to_frame(),
+            facts={"Simulated": str(simulated), "Reference": str(reference)},
+        )
     return comparison
 
 

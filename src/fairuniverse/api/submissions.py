@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from fairuniverse.isolation.backends import Backend
     from fairuniverse.results import Results
     from fairuniverse.store import Where
+
+logger = logging.getLogger(__name__)
 
 
 def init_submission(folder: Path) -> list[Path]:
@@ -104,6 +107,8 @@ def run(
     runs = open_place(output)
     hidden = [find_config(config).resolve(), *([runs.path] if isinstance(runs, LocalPlace) else [])]
     backend = choose_backend(isolation, paths, hidden=hidden, with_gpus=with_gpus)
+    if with_gpus and not backend.gpus:
+        logger.warning("no graphics processor is here: submissions on this machine run without one")
     name = backend.name if isolation == "auto" else isolation
     there = partial(_benchmark_for, benchmark.config, benchmark.folder.resolve())
     in_processes = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)

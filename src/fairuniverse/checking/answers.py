@@ -63,6 +63,9 @@ def check_answers(trial: Trial) -> list[Finding]:
 def _failure(stage: str, message: str) -> Finding:
     located = re.fullmatch(r"(.*) \(([^()]+, line \d+)\)", message)
     text, where = (located[1], located[2]) if located else (message, "model.py")
+    if match := re.search(r"No module named 'model\.([^']+)'", text):
+        what = f"{where}: there is no module {match[1]} beside model.py"
+        return problem("missing_module", what, "put it there, or correct the name of the relative import")
     if match := re.search(r"No module named '([^'.]+)", text):
         return missing_package(match[1], where)
     for pattern, code, remedy in _FAILURES:

@@ -178,6 +178,8 @@ def compare(simulated: Path, reference: Path, simulator: str, output: Path | Non
 
     comparison = api.compare(simulated, reference, simulator=simulator, output=output)
     click.echo(json.dumps(comparison.to_json(), indent=2) if as_json else comparison.render())
+    if output and not as_json:
+        click.echo(f"\nwrote {output}")
 
 
 @click.command()

@@ -124,6 +124,33 @@ class Comparison:
 
         return pd.DataFrame([asdict(d) for d in self.distances])
 
+    def summary(self) -> pd.DataFrame:
+        """What a reader wants to know first, one row per process."""
+        import pandas as pd
+
+        correlations = {c.process: c for c in self.correlations}
+        table = pd.DataFrame([self._overview(s, correlations.get(s.process)) for s in self.separations])
+        return table if any(s.n_shared for s in self.separations) else table.drop(columns="in both")
+
+    def _overview(self, s: ProcessSeparation, c: CorrelationDistance | None) -> dict[str, Any]:
+        known = self._known(s.process)
+        worst = max(known, key=lambda d: d.ks / d.ks_floor, default=None)
+        return {
+            "process": s.process or "all events",
+            "simulated": f"{s.n_sim:,}",
+            "reference": f"{s.n_ref:,}",
+            "in both": f"{s.n_shared:,}",
+            "AUC": "not computed" if math.isnan(s.auc) else f"{s.auc:.3f} ± {s.auc_error:.3f}",
+            "features above floor": f"{sum(d.ks > d.ks_floor for d in known)} of {len(known)}",
+            "farthest": f"{worst.feature}: {worst.ks:.3f}, floor {worst.ks_floor:.3f}" if worst else None,
+            "correlations farthest apart": (
+                f"{c.first}, {c.second}: {c.rho_sim - c.rho_ref:+.3f} ± {c.error:.3f}" if c else None
+            ),
+        }
+
+    def _known(self, process: str) -> list[FeatureDistance]:
+        return [d for d in self.distances if d.process == process and math.isfinite(d.ks)]
+
     def to_json(self) -> dict[str, Any]:
         """Distances and separations as plain lists of records; a value that does not exist is None."""
         return {
@@ -142,7 +169,7 @@ class Comparison:
 
     def _summary(self, s: ProcessSeparation) -> str:
         """Worst distance relative to its floor, and the AUC."""
-        known = [d for d in self.distances if d.process == s.process and math.isfinite(d.ks)]
+        known = self._known(s.process)
         worst = max(known, key=lambda d: d.ks / d.ks_floor, default=None)
         ks = f"worst KS {worst.ks / worst.ks_floor:.2f} x floor ({worst.feature})" if worst else "no KS"
         n_above = sum(d.ks > d.ks_floor for d in known)

@@ -113,7 +113,7 @@ class Worker:
         limits: What it may use.
         log: Where its output goes.
         stop: Once set, requests are given up.
-        n_threads: Threads that numerical libraries in it may use.
+        n_threads: Threads that it, and numerical libraries in it, may use; `train.n_threads` says so.
 
     Attributes:
         started: What starting it cost; ``import_s`` and ``import_mib`` are the submission's own import.

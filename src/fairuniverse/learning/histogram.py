@@ -67,7 +67,7 @@ class HistogramMethod(ABC):
         """Fill the templates of the bins and learn how the nuisances deform them.
 
         Args:
-            binning: The bins.
+            binning: The bins; where the fit has several threads, two ask at once.
             templates: Events that they were not tuned to.
         """
         self.binning = binning

@@ -44,7 +44,10 @@ class ClassifierMethod(ABC):
 
     @abstractmethod
     def train_score(self, train: TrainingSet) -> NetworkScore:
-        """Train the classifier, on `further_events`: those of `train` fill the templates."""
+        """Train the classifier, on `further_events`: those of `train` fill the templates.
+
+        Where the fit has several threads, two ask it for scores at once.
+        """
 
     def fit(self, train: TrainingSet) -> None:
         """Train the classifier, fill the templates and learn how the nuisances deform them."""

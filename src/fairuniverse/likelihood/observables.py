@@ -186,7 +186,8 @@ class BinnedScore:
 
         Args:
             train: The training set. Use other events than those that the score was learnt from.
-            score: Function of a table of events, shape (n_events,); higher where signal is likelier.
+            score: Function of a table of events, shape (n_events,); higher where signal is likelier. Two
+                threads call it at once where the fit has several.
             n_signal_bins: Bins of equal expected signal.
             n_background_bins: Bins of equal expected background that divide those further.
             min_background_count: Least number of simulated background events of a bin.
@@ -202,7 +203,7 @@ class BinnedScore:
             _quantiles(scores[~is_signal], weights[~is_signal], n_background_bins),
         )
         edges = _known_background(edges, scores[~is_signal], weights[~is_signal], min_background_count)
-        del nominal  # shifted copies follow: keep one table in memory at a time
+        del nominal  # shifted copies follow: keep no more tables in memory than these
 
         def bins(table: pd.DataFrame) -> NDArray[np.intp]:
             return np.digitize(_finite(score(table)), edges)

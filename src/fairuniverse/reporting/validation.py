@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,23 @@ READING = (
     "reference, on the same error in grey; ratios outside the panel are drawn at its edge."
 )
 
+_SUMMARY = (
+    "AUC: how well boosted trees tell the samples apart by all features; 0.5 is not at all. Floor: what the "
+    "Kolmogorov-Smirnov distance of equal samples stays below in 95 of 100 cases."
+)
+_DISTANCES = (
+    "KS: Kolmogorov-Smirnov distance. W: area between the cumulative distributions, in standard deviations."
+)
+_WORDS = {
+    "ks": "KS",
+    "ks_floor": "floor",
+    "wasserstein": "W",
+    "mean_sim": "mean simulated",
+    "mean_ref": "mean reference",
+    "missing_sim": "without it, simulated",
+    "missing_ref": "without it, reference",
+}
+
 PLOT_WIDTH = 220
 
 
@@ -39,7 +57,9 @@ def write_comparison(
     histograms: pd.DataFrame,
     path: str | Path,
     *,
+    summary: pd.DataFrame | None = None,
     distances: pd.DataFrame | None = None,
+    facts: Mapping[str, str] | None = None,
     title: str = "Simulated against reference events",
 ) -> Path:
     """Write a page that draws two samples of events over each other, with their ratios.
@@ -47,7 +67,9 @@ def write_comparison(
     Args:
         histograms: One row per (process, feature, bin), columns as in `COLUMNS`.
         path: File to write.
-        distances: A table to show first, such as the Kolmogorov-Smirnov distances and their floors.
+        summary: A table to show first.
+        distances: Distances of the features, as `Comparison.to_frame` gives them; shown last.
+        facts: Name and value of what identifies the samples.
         title: Heading.
 
     Returns:
@@ -63,27 +85,40 @@ def write_comparison(
     missing = [c for c in COLUMNS if c not in histograms.columns]
     if missing or histograms.empty:
         raise InvalidDataError(f"histograms need rows with the columns {', '.join(missing or COLUMNS)}")
-    return write_page(_page(histograms, distances, title), path)
+    return write_page(_page(histograms, summary, distances, facts or {}, title), path)
 
 
-def _page(histograms: pd.DataFrame, distances: pd.DataFrame | None, title: str) -> Page:
-    sections = [
-        Section(
-            "Distributions", tuple(_figure(str(f), g) for f, g in histograms.groupby("feature", sort=False))
-        )
-    ]
+def _page(
+    histograms: pd.DataFrame,
+    summary: pd.DataFrame | None,
+    distances: pd.DataFrame | None,
+    facts: Mapping[str, str],
+    title: str,
+) -> Page:
+    figures = tuple(_figure(str(f), g) for f, g in histograms.groupby("feature", sort=False))
+    sections = [Section("Distributions", figures)]
+    if summary is not None:
+        sections.insert(0, Section("Summary", (table_of(summary, reading=_SUMMARY),)))
     if distances is not None:
-        reading = "The closer to the value that statistics alone would give, the better."
-        sections.insert(0, Section("Distances", (table_of(distances, reading=reading),)))
+        sections.append(Section("Distances", (table_of(_readable(distances), reading=_DISTANCES),)))
     return Page(
         title,
         "Does the simulation reproduce the reference events, process by process and feature by feature?",
         (
+            *facts.items(),
             ("Processes", ", ".join(map(str, histograms["process"].unique()))),
             ("Features", str(histograms["feature"].nunique())),
         ),
         tuple(sections),
     )
+
+
+def _readable(distances: pd.DataFrame) -> pd.DataFrame:
+    """The table under words, what is above its floor marked and first."""
+    above = distances["ks"] > distances["ks_floor"]
+    table = distances.rename(columns=_WORDS).assign(**{"above floor": np.where(above, "yes", "")})
+    order = np.argsort(~above.to_numpy(), kind="stable")
+    return table.iloc[order]
 
 
 def _figure(feature: str, histograms: pd.DataFrame) -> Figure:

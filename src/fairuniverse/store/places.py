@@ -317,6 +317,11 @@ def writing(place: Place) -> Iterator[None]:
         raise StorageError(
             f"another process is writing to {place}: wait for it, or give another run folder"
         ) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StorageError(
+            f"cannot write to {place}: {error.filename or place}, or a folder above it, is a file; give "
+            "another run folder"
+        ) from error
     except OSError as error:
         raise StorageError(
             f"cannot write to {place} ({error.strerror or error}): free space, get permission, or give "
