@@ -125,7 +125,9 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path):
 def test_a_folder_that_cannot_be_made(tmp_path):
     """The reason and the remedy are in the message."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"cannot write to .*file/run \("):
+    with pytest.raises(
+        StorageError, match=r"cannot write to .*file/run: .*, is a file; give another run folder"
+    ):
         RunStore(tmp_path / "file" / "run", IDENTITY)
 
 
