@@ -35,7 +35,8 @@ TARGET_WORKERS, TARGET_TOYS, TOY_S = 1_000, 1_000_000, 1.0
 def run_quick(folder: Path, n_workers: int) -> tuple[float, float]:
     """Wall time of the quick benchmark on a pool of processes, and from the last fit to the last answer."""
     output = folder / f"quick-{n_workers}"
-    options = ["--executor", "processes", "--workers", str(n_workers), "--overwrite", "--output", str(output)]
+    cores = ["--workers", str(n_workers), "--threads", str(n_workers)]
+    options = ["--executor", "processes", *cores, "--overwrite", "--output", str(output)]
     start = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "fairuniverse", "run", "quick", *SUBMISSIONS, *options],

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,19 +120,17 @@ class Observable:
         # A detector looks the same from all sides: absolute azimuths only add noise.
         seen = [f for f in features if not f.endswith("phi")]
         label, halves, core, category = table["label"], _halves(table), _is_core(table), _category(table)
-        edges = np.empty((2, N_CATEGORIES, N_SCORE_BINS - 1))
-        trees: list[Any] = [None, None]
 
-        def learn(half: int) -> None:
+        def learn(half: int) -> tuple[xgb.Booster, list[NDArray[np.float64]]]:
             rows = np.flatnonzero(core & (halves != half))
-            trees[half] = _grow(table, seen, rows[:: 1 + len(rows) // MAX_TRAINING_EVENTS])
+            booster = _grow(table, seen, rows[:: 1 + len(rows) // MAX_TRAINING_EVENTS])
             signal = rows[label.to_numpy()[rows] == 1]
-            scores = _scores(trees[half], table, seen, signal)
-            for k in range(N_CATEGORIES):
-                edges[half, k] = _quantiles(scores[category[signal] == k])
+            scores = _scores(booster, table, seen, signal)
+            return booster, [_quantiles(scores[category[signal] == k]) for k in range(N_CATEGORIES)]
 
         with ThreadPoolExecutor(min(n_threads, 2)) as threads:  # each of XGBoost's has one: the same bits
-            list(threads.map(learn, (0, 1)))
+            trees, quantiles = zip(*threads.map(learn, (0, 1)), strict=True)
+        edges = np.array(quantiles)
         fine = cls(seen, trees, edges)
         return cls(seen, trees, edges, _merge_poor_bins(fine(table), table))
 

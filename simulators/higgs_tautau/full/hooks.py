@@ -66,7 +66,7 @@ def _hooks_class(base: Any) -> Any:
 
         def doVetoProcessLevel(self, process: Any) -> bool:
             self.n_tried += 1
-            require_progress(self.n_tried - self._last_passed)
+            _require_progress(self.n_tried - self._last_passed)
             self._is_pending = True
             if not self._filter.begins(process):
                 return True
@@ -93,7 +93,7 @@ def _hooks_class(base: Any) -> Any:
     return FilterHooks
 
 
-def require_progress(n_dropped: int) -> None:
+def _require_progress(n_dropped: int) -> None:
     """Refuse to go on when no event passes the filter.
 
     Raises:

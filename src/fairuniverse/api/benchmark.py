@@ -133,7 +133,7 @@ class Benchmark:
             return self.simulator.fresh_sampler()
         if dataset := self._data.large(toys.file):
             world = self._data.simulator_for(dataset)
-            return world.stored_pool_sampler(StoredPool(self._data.pool(dataset, self._pool_share)))
+            return world.stored_pool_sampler(StoredPool(self._data.pool(dataset, self._shares[1])))
         sampler = self.simulator.pool_sampler(self.pool)
         del self.pool  # the sampler keeps what it needs in a layout of its own
         return sampler
@@ -154,14 +154,14 @@ class Benchmark:
         training = self._data.large(self.config.training.file)
         pool = self._data.large(self.config.pseudo_experiments.file)
         return [
-            *([self._data.training(training, self._training_share)] if training else []),
-            *([self._data.pool(pool, self._pool_share)] if pool else []),
+            *([self._data.training(training, self._shares[0])] if training else []),
+            *([self._data.pool(pool, self._shares[1])] if pool else []),
         ]
 
     def _stored_training(self, dataset: Dataset) -> Events:
         from fairuniverse.shuffling import stored_events
 
-        folder = self._data.training(dataset, self._training_share)
+        folder = self._data.training(dataset, self._shares[0])
         if not self._is_one_file():
             self._require_same_yields(read_manifest(folder)["sum_weights"])
         events = stored_events(folder, self.simulator.schema)
@@ -169,18 +169,14 @@ class Benchmark:
         return events
 
     @property
-    def _training_share(self) -> Share:
-        """Which part of a large data set is for training."""
+    def _shares(self) -> tuple[Share, Share]:
+        """Which parts of a large data set are for training, and for the toys."""
         from fairuniverse.shuffling import N_TENTHS, WHOLE, Share
 
-        return Share(0, round(TRAINING_FRACTION * N_TENTHS)) if self._is_one_file() else WHOLE
-
-    @property
-    def _pool_share(self) -> Share:
-        """Which part of a large data set is for the toys."""
-        from fairuniverse.shuffling import N_TENTHS, WHOLE, Share
-
-        return Share(round(TRAINING_FRACTION * N_TENTHS), N_TENTHS) if self._is_one_file() else WHOLE
+        if not self._is_one_file():
+            return WHOLE, WHOLE
+        border = round(TRAINING_FRACTION * N_TENTHS)
+        return Share(0, border), Share(border, N_TENTHS)
 
     def _read(self, name: str) -> Events:
         """Weighted, labelled events of a file or folder that the simulator can shift."""
@@ -211,7 +207,7 @@ class Benchmark:
         """Training events and toys must expect the same yields, process by process."""
         file = self.config.pseudo_experiments.file
         if dataset := self._data.large(file):
-            expected = read_manifest(self._data.pool(dataset, self._pool_share))["sum_weights"]
+            expected = read_manifest(self._data.pool(dataset, self._shares[1]))["sum_weights"]
         elif file:
             expected = self.pool.sum_weights()
         else:

@@ -133,23 +133,25 @@ class Comparison:
         return table if any(s.n_shared for s in self.separations) else table.drop(columns="in both")
 
     def _overview(self, s: ProcessSeparation, c: CorrelationDistance | None) -> dict[str, Any]:
-        known = self._known(s.process)
-        worst = max(known, key=lambda d: d.ks / d.ks_floor, default=None)
+        known, worst, n_above = self._known(s.process)
         return {
             "process": s.process or "all events",
             "simulated": f"{s.n_sim:,}",
             "reference": f"{s.n_ref:,}",
             "in both": f"{s.n_shared:,}",
             "AUC": "not computed" if math.isnan(s.auc) else f"{s.auc:.3f} ± {s.auc_error:.3f}",
-            "features above floor": f"{sum(d.ks > d.ks_floor for d in known)} of {len(known)}",
+            "features above floor": f"{n_above} of {len(known)}",
             "farthest": f"{worst.feature}: {worst.ks:.3f}, floor {worst.ks_floor:.3f}" if worst else None,
             "correlations farthest apart": (
                 f"{c.first}, {c.second}: {c.rho_sim - c.rho_ref:+.3f} ± {c.error:.3f}" if c else None
             ),
         }
 
-    def _known(self, process: str) -> list[FeatureDistance]:
-        return [d for d in self.distances if d.process == process and math.isfinite(d.ks)]
+    def _known(self, process: str) -> tuple[list[FeatureDistance], FeatureDistance | None, int]:
+        """Distances that exist, the worst relative to its floor, and how many are above theirs."""
+        known = [d for d in self.distances if d.process == process and math.isfinite(d.ks)]
+        worst = max(known, key=lambda d: d.ks / d.ks_floor, default=None)
+        return known, worst, sum(d.ks > d.ks_floor for d in known)
 
     def to_json(self) -> dict[str, Any]:
         """Distances and separations as plain lists of records; a value that does not exist is None."""
@@ -169,10 +171,8 @@ class Comparison:
 
     def _summary(self, s: ProcessSeparation) -> str:
         """Worst distance relative to its floor, and the AUC."""
-        known = self._known(s.process)
-        worst = max(known, key=lambda d: d.ks / d.ks_floor, default=None)
+        known, worst, n_above = self._known(s.process)
         ks = f"worst KS {worst.ks / worst.ks_floor:.2f} x floor ({worst.feature})" if worst else "no KS"
-        n_above = sum(d.ks > d.ks_floor for d in known)
         return f"  {s.process or 'all events'}: {ks}, {n_above} of {len(known)} above; {_auc_text(s)}"
 
     def _render_process(self, s: ProcessSeparation) -> str:
