@@ -50,7 +50,6 @@ ROWS = (
         "checking",
         "likelihood",
         "learning",
-        "correlations",
         "comparison",
         "closure",
         "reporting",

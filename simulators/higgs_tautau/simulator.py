@@ -16,14 +16,14 @@ from fairuniverse.pools import StoredPool
 from fairuniverse.protocols import Process, Sampler
 from fairuniverse.seeding import Streams
 
-from .fast import Library, generate_records
+from .fast import BLOCK_EVENTS, Library, fill_block, generate_records
 from .fresh import FreshSampler
 from .pool import PoolSampler
 from .prescale import generate_prescaled
 from .schema import SCHEMA
 from .stored import StoredSampler, pool_rows
 from .systematics import nominal_features, shift_events, shift_with_rows
-from .world import NUISANCES, PROCESS_NAMES, YIELDS, processes
+from .world import LUMINOSITY, NUISANCES, PROCESS_NAMES, YIELDS, processes
 
 Systematics = Literal["detector", "posthoc", "official"]
 
@@ -145,6 +145,32 @@ class HiggsTauTau:
             codes = np.full(len(weights), code, np.uint8)
             parts.append(Events(SCHEMA, features, weights, codes, PROCESS_NAMES, record))
         return concatenate(parts)
+
+    def acceptances(
+        self, n_events: Mapping[str, int], *, seed: int, purpose: str = "simulate"
+    ) -> dict[str, dict[str, float]]:
+        """Acceptance and leading-order yield of the processes, of the first block of each.
+
+        Returns:
+            Numbers of each process with events; nothing where events do not come from a library, since the
+            tables are of selected events only.
+        """
+        if self._recoils is None:
+            return {}
+        return {
+            process: self._acceptance(self._recoils, process, min(n, BLOCK_EVENTS), seed, purpose)
+            for process, n in zip(PROCESS_NAMES, self._counts(n_events), strict=True)
+            if n
+        }
+
+    def _acceptance(
+        self, recoils: Library, process: str, n: int, seed: int, purpose: str
+    ) -> dict[str, float]:
+        out = np.empty((len(SCHEMA.record), n), np.float32)
+        n_candidates = fill_block(out, 0, n, process, seed=seed, purpose=purpose, block=0, recoils=recoils)
+        acceptance = recoils.share(process) * n / n_candidates
+        expected = recoils.cross_section(process) * LUMINOSITY * acceptance
+        return {"acceptance": acceptance, "expected_yield": expected}
 
     def shift(
         self, events: Events, nuisances: Mapping[str, float], *, streams: Streams, n_threads: int = 1

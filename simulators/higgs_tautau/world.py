@@ -11,6 +11,9 @@ SIGNAL = "htautau"
 PROCESS_NAMES = (SIGNAL, "ztautau", "ttbar", "diboson")
 BACKGROUNDS = PROCESS_NAMES[1:]
 
+LUMINOSITY = 10.0
+"""Integrated luminosity that expected events are quoted for, fb^-1."""
+
 YIELDS: Mapping[str, Mapping[str, float]] = {
     "official": {"htautau": 1015.0, "ztautau": 1002395.0, "ttbar": 44192.0, "diboson": 3783.0},
     "physics": {"htautau": 2023.0, "ztautau": 361800.0, "ttbar": 102080.0, "diboson": 6060.0},

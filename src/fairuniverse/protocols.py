@@ -159,6 +159,26 @@ class Simulator(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsAcceptance(Protocol):
+    """A simulator that knows which part of the generated events it selects."""
+
+    def acceptances(
+        self, n_events: Mapping[str, int], *, seed: int, purpose: str = "simulate"
+    ) -> dict[str, dict[str, float]]:
+        """``acceptance`` and leading-order ``expected_yield`` of the processes, for the metadata of a table.
+
+        Args:
+            n_events: Number of events of each process, as for `Simulator.generate`.
+            seed: Seed of the benchmark.
+            purpose: Name of the streams.
+
+        Returns:
+            Numbers of each process with events; nothing if unknown.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class EventBlock:
     """Some selected events of one process, made together.

@@ -144,12 +144,18 @@ def metadata_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_metadata.json")
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What the file beside a table tells; nothing if there is none that can be read."""
+    try:
+        content = json.loads(metadata_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _check_metadata(path: Path, events: Events) -> None:
     """Say so when the weights are not those that the metadata file promises."""
-    try:
-        expected = json.loads(metadata_path(path).read_text(encoding="utf-8")).get("sum_weights")
-    except (OSError, ValueError, AttributeError):
-        return
+    expected = read_metadata(path).get("sum_weights")
     if expected is None or events.weights is None:
         return
     total = float(events.weights.sum())

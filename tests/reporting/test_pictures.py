@@ -6,6 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairuniverse.comparison import (
+    Comparison,
+    FeatureDistance,
+    ProcessSeparation,
+    ProcessYield,
+    Validation,
+)
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.reporting import overview_chart, save_chart, write_comparison
 from fairuniverse.reporting.intervals import OUTCOMES
@@ -96,6 +103,7 @@ def histograms(processes=("htautau", "ztautau"), features=("PRI_met", "DER_mass_
         ratio, error_ratio = density / density, error / density
     one = pd.DataFrame(
         {
+            "sample": "a",
             "bin_left": edges[:-1],
             "bin_right": edges[1:],
             "density_sim": density,
@@ -110,30 +118,39 @@ def histograms(processes=("htautau", "ztautau"), features=("PRI_met", "DER_mass_
     )
 
 
+def validation(process="htautau") -> Validation:
+    """Two features, one above its floor, compared without classifier."""
+    distances = tuple(
+        FeatureDistance(process, name, ks, 0.02, 0.1, 1.0, 1.0, 0.0, 0.0)
+        for name, ks in (("PRI_near", 0.011), ("PRI_far", 0.034))
+    )
+    separations = (ProcessSeparation(process, 0.5123, 0.004, 100, 100),)
+    comparison = Comparison(distances, (), separations, notes=("no weights",))
+    yields = tuple(ProcessYield(name, process, 100, 100.0, 1015.0, 101.5, 0.9, 0.03) for name in ("a", "b"))
+    return Validation("b", ("a",), (comparison,), yields)
+
+
 def test_comparison_draws_every_feature_of_every_process(tmp_path):
     """Two features of two processes are four charts, after the summary and before the distances."""
-    distances = pd.DataFrame(
-        {"process": "htautau", "feature": ["PRI_near", "PRI_far"], "ks": [0.011, 0.034], "ks_floor": 0.02}
-    )
     path = write_comparison(
-        histograms(),
-        tmp_path / "comparison.html",
-        summary=pd.DataFrame({"process": ["htautau"], "AUC": ["0.512 ± 0.004"]}),
-        distances=distances,
-        facts={"Simulated": "a.parquet"},
+        validation(), histograms(), tmp_path / "comparison.html", facts={"a": "a.parquet"}
     )
     html = path.read_text(encoding="utf-8")
     assert html.count('role="img"') == 4
-    places = [html.index(x) for x in ("a.parquet", "0.512", "sim. / ref.", "PRI_far", "PRI_near")]
+    order = ("a.parquet", "no weights", "0.512 ± 0.004", "1020 ± 100", "sim. / ref.", "PRI_far", "PRI_near")
+    # The feature farthest away stands in the summary, too.
+    places = [html.rindex(x) if x.startswith("PRI") else html.index(x) for x in order]
     assert places == sorted(places)  # what is above its floor comes first
 
 
 def test_comparison_needs_its_columns(tmp_path):
     """The message lists what is missing."""
     with pytest.raises(InvalidDataError, match="ratio, error_ratio"):
-        write_comparison(histograms().drop(columns=["ratio", "error_ratio"]), tmp_path / "c.html")
+        write_comparison(
+            validation(), histograms().drop(columns=["ratio", "error_ratio"]), tmp_path / "c.html"
+        )
     with pytest.raises(InvalidDataError, match="histograms need rows"):
-        write_comparison(histograms().iloc[:0], tmp_path / "c.html")
+        write_comparison(validation(), histograms().iloc[:0], tmp_path / "c.html")
 
 
 def test_numbers_are_rounded_where_people_read_them():

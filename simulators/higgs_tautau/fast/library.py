@@ -141,6 +141,15 @@ class Library:
         prepared = self._prepared(process)
         return float(prepared.weights.sum()) / float(prepared.records.manifest["n_tried"])
 
+    def cross_section(self, process: str) -> float:
+        """Leading-order cross section of a process, fb.
+
+        Raises:
+            StorageError: As `kernel`.
+            InvalidConfigError: As `kernel`.
+        """
+        return float(self._prepared(process).records.manifest["cross_section_fb"])
+
     def _prepared(self, process: str) -> _Prepared:
         with self._lock:
             if process not in self._found:

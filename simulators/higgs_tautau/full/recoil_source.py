@@ -14,9 +14,9 @@ from fairuniverse.events import Events, Schema
 from fairuniverse.protocols import EventBlock
 from fairuniverse.seeding import generator, seed_sequence
 
-from ..world import PROCESS_NAMES
+from ..world import LUMINOSITY, PROCESS_NAMES
 from .recoil import RECOIL_SCHEMA, measure_recoil
-from .source import LUMINOSITY, MAX_PYTHIA_SEED, FullChain
+from .source import MAX_PYTHIA_SEED, FullChain
 from .undecayed import UndecayedGenerator
 
 

@@ -18,7 +18,7 @@ from fairuniverse.seeding import generator, seed_sequence
 
 from ..schema import SCHEMA
 from ..systematics import nominal_features
-from ..world import PROCESS_NAMES, YIELDS, processes
+from ..world import LUMINOSITY, PROCESS_NAMES, YIELDS, processes
 from .cards import Cards, read_cards
 from .detector import Measured, measure
 from .generation import Generator, Mode
@@ -27,9 +27,6 @@ from .selection import SHAPES, Selected, select
 MAX_PYTHIA_SEED = 900_000_000
 
 SAMPLE = Path(__file__).parent / "sample" / "events.parquet"
-
-LUMINOSITY = 10.0
-"""Integrated luminosity that expected events are quoted for, fb^-1."""
 
 
 class FullChain:

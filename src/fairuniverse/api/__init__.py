@@ -2,7 +2,8 @@
 
 from fairuniverse.api.benchmark import Benchmark
 from fairuniverse.api.checks import check_submission
-from fairuniverse.api.events import compare, shift_table, simulate
+from fairuniverse.api.comparison import compare
+from fairuniverse.api.events import shift_table, simulate
 from fairuniverse.api.gathering import write_table
 from fairuniverse.api.leaderboard import write_leaderboard
 from fairuniverse.api.platforms import IMAGE, bundle

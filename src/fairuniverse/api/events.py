@@ -1,4 +1,4 @@
-"""Tables of events: simulate them, shift them, compare them."""
+"""Tables of events: simulate them, shift them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairuniverse._version import __version__
 from fairuniverse.api.benchmark import read_primary
 from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidConfigError, InvalidDataError
+from fairuniverse.nuisance import complete
+from fairuniverse.protocols import KnowsAcceptance
 from fairuniverse.provenance import n_cores
-from fairuniverse.registry import is_block_source, make_block_source, make_simulator, simulator_options
+from fairuniverse.registry import make_simulator, simulator_options
 from fairuniverse.seeding import Streams
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fairuniverse.comparison import Comparison
     from fairuniverse.events import Events
     from fairuniverse.protocols import Simulator
 
@@ -64,7 +66,19 @@ def simulate(
         events = world.generate(
             numbers, seed=seed, purpose=purpose, n_threads=n_threads or n_cores(), progress=advance
         )
-    write_table(output, events, signal=_signals(world))
+    metadata: dict[str, Any] = {
+        "origin": {
+            "simulator": simulator,
+            "options": dict(options),
+            "seed": seed,
+            "purpose": purpose,
+            "n_events": {name: n for name, n in numbers.items() if n},
+            "fairuniverse": __version__,
+        }
+    }
+    if isinstance(world, KnowsAcceptance):
+        metadata["production"] = world.acceptances(numbers, seed=seed, purpose=purpose)
+    write_table(output, events, signal=_signals(world), metadata=metadata)
     return events
 
 
@@ -99,12 +113,12 @@ def shift_table(
     """
     import numpy as np
 
-    from fairuniverse.tables import Table, require_writable_table, write_table
+    from fairuniverse.tables import Table, read_metadata, require_writable_table, write_table
 
     require_writable_table(output)
     if source.resolve() == output.resolve():
         raise InvalidDataError(f"{output} is the input: give the shifted table another name")
-    world = make_simulator(simulator, _systematics(simulator, compat))
+    world = make_simulator(simulator, systematics_option(simulator, compat))
     table = read_primary(source, world)
     unit_noise = None if noise is None else _read_noise(noise, len(table.events))
     events, rows = world.shift_with_rows(
@@ -113,52 +127,24 @@ def shift_table(
     if table.events.record is not None:
         events = replace(events, record=np.take(table.events.record, rows, axis=1))
     extra = {name: values[rows] for name, values in table.extra.items()}
-    write_table(output, Table(events, extra), signal=_signals(world))
+    metadata = read_metadata(source)
+    shifted = {
+        "nuisances": complete(world.nuisances, nuisances),
+        "systematics": systematics_option(simulator, compat).get("systematics"),
+        "seed": seed if noise is None else None,
+        "source": source.name,
+        "fairuniverse": __version__,
+    }
+    write_table(
+        output,
+        Table(events, extra),
+        signal=_signals(world),
+        metadata={**({"origin": metadata["origin"]} if "origin" in metadata else {}), "shifted": shifted},
+    )
     return len(table.events), len(events)
 
 
-def compare(
-    simulated: Path,
-    reference: Path,
-    *,
-    simulator: str = "higgs_tautau",
-    output: Path | None = None,
-    with_classifier: bool = True,
-) -> Comparison:
-    """Compare two event tables feature by feature; with `output`, draw them in an HTML page.
-
-    A table is a file, or the name of a simulation in blocks that comes with a sample.
-    """
-    from fairuniverse.comparison import compare as compare_events
-    from fairuniverse.comparison import comparison_histograms
-    from fairuniverse.reporting import write_comparison
-
-    world = make_simulator(simulator, {})
-    paths = (_sample(path) for path in (simulated, reference))
-    first, second = (world.derive(read_primary(path, world).events) for path in paths)
-    comparison = compare_events(first, second, with_classifier=with_classifier)
-    if output is not None:
-        write_comparison(
-            comparison_histograms(first, second),
-            output,
-            summary=comparison.summary(),
-            distances=comparison.to_frame(),
-            facts={"Simulated": str(simulated), "Reference": str(reference)},
-        )
-    return comparison
-
-
-def _sample(name: Path) -> Path:
-    """A file as it is; where there is none, the sample of the simulation of that name."""
-    if name.exists() or not is_block_source(str(name)):
-        return name
-    sample = make_block_source(str(name), {}).sample
-    if sample is None:
-        raise InvalidDataError(f"{name} comes without a sample: simulate one, and give its file")
-    return sample
-
-
-def _systematics(simulator: str, mode: str | None) -> dict[str, Any]:
+def systematics_option(simulator: str, mode: str | None) -> dict[str, Any]:
     """Option for the mode of a world's systematics, if it has several."""
     if "systematics" in simulator_options(simulator):
         return {"systematics": mode or "posthoc"}

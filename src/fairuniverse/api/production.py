@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fairuniverse._version import __version__
 from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.production import Sample
@@ -93,7 +94,17 @@ def produce(
     statistics = sample.statistics(blocks)
     if is_table:
         signals = [p.name for p in sample.source.processes if p.is_signal]
-        write_table(output, sample.table(blocks), signal=signals, metadata={"production": statistics})
+        metadata = {
+            "origin": {
+                "simulator": simulator,
+                "options": dict(options),
+                "seed": seed,
+                "n_events": dict(numbers),
+                "fairuniverse": __version__,
+            },
+            "production": statistics,
+        }
+        write_table(output, sample.table(blocks), signal=signals, metadata=metadata)
     return Produced(folder, output if is_table else None, statistics)
 
 

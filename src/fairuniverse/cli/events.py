@@ -164,20 +164,22 @@ def shift(
 
 
 @click.command()
-@click.argument("simulated", type=NEW)
+@click.argument("simulated", type=NEW, nargs=-1, required=True)
 @click.argument("reference", type=NEW)
 @click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")
 @click.option("--output", "-o", type=NEW, default=None, help="Page with the distributions and their ratios.")
 @json_option
-def compare(simulated: Path, reference: Path, simulator: str, output: Path | None, as_json: bool) -> None:
-    """Compare two event tables, process by process and feature by feature.
+def compare(
+    simulated: tuple[Path, ...], reference: Path, simulator: str, output: Path | None, as_json: bool
+) -> None:
+    """Compare event tables with a reference, the last one, process by process and feature by feature.
 
     Each is a file, or higgs_tautau.full: the sample that comes with the full simulation.
     """
     from fairuniverse import api
 
-    comparison = api.compare(simulated, reference, simulator=simulator, output=output)
-    click.echo(json.dumps(comparison.to_json(), indent=2) if as_json else comparison.render())
+    validation = api.compare(simulated, reference, simulator=simulator, output=output)
+    click.echo(json.dumps(validation.to_json(), indent=2) if as_json else validation.render())
     if output and not as_json:
         click.echo(f"\nwrote {output}")
 

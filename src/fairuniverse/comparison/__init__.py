@@ -1,9 +1,18 @@
 """Do two samples of events agree? Distances with their statistical floor, and histograms with ratios.
 
-`samples` brings both samples side by side, process by process; `distances`, `separation` and `histograms`
-look at them, and `results` holds what is found and puts it into words.
+`samples` brings both samples side by side, process by process; `distances`, `correlations`, `separation`
+and `histograms` look at them, `yields` at each sample alone; `results` and `validation` hold what is found
+and put it into words.
 """
 
+from collections.abc import Callable
+
+from fairuniverse.comparison.correlations import (
+    MAX_CORRELATED_EVENTS,
+    CorrelationDistance,
+    Correlations,
+    correlations,
+)
 from fairuniverse.comparison.distances import (
     KS_QUANTILE_95,
     count_fractions,
@@ -20,25 +29,38 @@ from fairuniverse.comparison.results import (
 )
 from fairuniverse.comparison.samples import notes, pairs_by_process
 from fairuniverse.comparison.separation import MAX_CLASSIFIER_EVENTS, N_FOLDS, process_separation
-from fairuniverse.correlations import largest_difference
+from fairuniverse.comparison.validation import Validation
+from fairuniverse.comparison.yields import ProcessYield, process_yields
 from fairuniverse.events import Events
 
 __all__ = [
     "KS_QUANTILE_95",
     "MAX_CLASSIFIER_EVENTS",
+    "MAX_CORRELATED_EVENTS",
     "MAX_COUNT",
     "N_FOLDS",
     "Comparison",
+    "CorrelationDistance",
+    "Correlations",
     "CountFraction",
     "FeatureDistance",
     "ProcessSeparation",
+    "ProcessYield",
+    "Validation",
     "compare",
     "comparison_histograms",
     "ks_floor",
+    "process_yields",
 ]
 
 
-def compare(simulated: Events, reference: Events, *, with_classifier: bool = True) -> Comparison:
+def compare(
+    simulated: Events,
+    reference: Events,
+    *,
+    with_classifier: bool = True,
+    progress: Callable[[str], object] | None = None,
+) -> Comparison:
     """Compare two samples, process by process and feature by feature.
 
     The distances are those of unweighted events if all weights of a process are equal, else of weighted ones,
@@ -50,6 +72,7 @@ def compare(simulated: Events, reference: Events, *, with_classifier: bool = Tru
         reference: Events to judge by, of the same schema.
         with_classifier: Whether boosted trees are trained to tell the samples apart; if not, each AUC is
             NaN.
+        progress: Called with the name of each process that is finished.
 
     Returns:
         Distances and separations for the processes that both samples have; for all events together if one
@@ -60,24 +83,22 @@ def compare(simulated: Events, reference: Events, *, with_classifier: bool = Tru
             weight.
         MissingDependencyError: scikit-learn is not installed, and the classifier was asked for.
     """
-    pairs = list(pairs_by_process(simulated, reference))
-    distances = [
-        feature_distance(process, i, sim, ref)
-        for process, sim, ref in pairs
-        for i in range(len(reference.schema.features))
-    ]
-    fractions = [
-        fraction
-        for process, sim, ref in pairs
-        for i in range(len(reference.schema.features))
-        for fraction in count_fractions(process, i, sim, ref)
-    ]
-    separations = [process_separation(*pair, with_classifier) for pair in pairs]
-    correlations = (largest_difference(*pair) for pair in pairs)
+    distances: list[FeatureDistance] = []
+    fractions: list[CountFraction] = []
+    separations: list[ProcessSeparation] = []
+    matrices: list[Correlations] = []
+    for process, sim, ref in pairs_by_process(simulated, reference):
+        for i in range(len(reference.schema.features)):
+            distances.append(feature_distance(process, i, sim, ref))
+            fractions.extend(count_fractions(process, i, sim, ref))
+        separations.append(process_separation(process, sim, ref, with_classifier))
+        matrices.append(correlations(process, sim, ref))
+        if progress is not None:
+            progress(process)
     return Comparison(
         tuple(distances),
         tuple(fractions),
         tuple(separations),
         tuple(notes(simulated, reference)),
-        tuple(c for c in correlations if c is not None),
+        tuple(matrices),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fairuniverse.correlations import CorrelationDistance
+from fairuniverse.comparison.correlations import Correlations
 from fairuniverse.errors import InvalidDataError
 
 if TYPE_CHECKING:
@@ -98,14 +98,14 @@ class Comparison:
         fractions: For features that count objects, one entry per process and count, up to `MAX_COUNT`.
         separations: One entry per process.
         notes: What the samples lack, and how they were compared for that.
-        correlations: One entry per process that has two features to correlate.
+        correlations: One entry per process.
     """
 
     distances: tuple[FeatureDistance, ...]
     fractions: tuple[CountFraction, ...]
     separations: tuple[ProcessSeparation, ...]
     notes: tuple[str, ...] = ()
-    correlations: tuple[CorrelationDistance, ...] = ()
+    correlations: tuple[Correlations, ...] = ()
 
     def distance(self, process: str, feature: str) -> FeatureDistance:
         """Distance of one feature of one process.
@@ -124,31 +124,8 @@ class Comparison:
 
         return pd.DataFrame([asdict(d) for d in self.distances])
 
-    def summary(self) -> pd.DataFrame:
-        """What a reader wants to know first, one row per process."""
-        import pandas as pd
-
-        correlations = {c.process: c for c in self.correlations}
-        table = pd.DataFrame([self._overview(s, correlations.get(s.process)) for s in self.separations])
-        return table if any(s.n_shared for s in self.separations) else table.drop(columns="in both")
-
-    def _overview(self, s: ProcessSeparation, c: CorrelationDistance | None) -> dict[str, Any]:
-        known, worst, n_above = self._known(s.process)
-        return {
-            "process": s.process or "all events",
-            "simulated": f"{s.n_sim:,}",
-            "reference": f"{s.n_ref:,}",
-            "in both": f"{s.n_shared:,}",
-            "AUC": "not computed" if math.isnan(s.auc) else f"{s.auc:.3f} ± {s.auc_error:.3f}",
-            "features above floor": f"{n_above} of {len(known)}",
-            "farthest": f"{worst.feature}: {worst.ks:.3f}, floor {worst.ks_floor:.3f}" if worst else None,
-            "correlations farthest apart": (
-                f"{c.first}, {c.second}: {c.rho_sim - c.rho_ref:+.3f} ± {c.error:.3f}" if c else None
-            ),
-        }
-
-    def _known(self, process: str) -> tuple[list[FeatureDistance], FeatureDistance | None, int]:
-        """Distances that exist, the worst relative to its floor, and how many are above theirs."""
+    def known(self, process: str) -> tuple[list[FeatureDistance], FeatureDistance | None, int]:
+        """Distances of a process that exist, the worst relative to its floor, and how many are above it."""
         known = [d for d in self.distances if d.process == process and math.isfinite(d.ks)]
         worst = max(known, key=lambda d: d.ks / d.ks_floor, default=None)
         return known, worst, sum(d.ks > d.ks_floor for d in known)
@@ -156,10 +133,10 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Distances and separations as plain lists of records; a value that does not exist is None."""
         return {
-            "distances": [_finite(asdict(d)) for d in self.distances],
-            "fractions": [_finite(asdict(f)) for f in self.fractions],
-            "separations": [_finite(asdict(s)) for s in self.separations],
-            "correlations": [_finite(asdict(c)) for c in self.correlations],
+            "distances": [finite(asdict(d)) for d in self.distances],
+            "fractions": [finite(asdict(f)) for f in self.fractions],
+            "separations": [finite(asdict(s)) for s in self.separations],
+            "correlations": [finite(asdict(pair)) for c in self.correlations for pair in c.pairs()],
             "notes": list(self.notes),
         }
 
@@ -171,7 +148,7 @@ class Comparison:
 
     def _summary(self, s: ProcessSeparation) -> str:
         """Worst distance relative to its floor, and the AUC."""
-        known, worst, n_above = self._known(s.process)
+        known, worst, n_above = self.known(s.process)
         ks = f"worst KS {worst.ks / worst.ks_floor:.2f} x floor ({worst.feature})" if worst else "no KS"
         return f"  {s.process or 'all events'}: {ks}, {n_above} of {len(known)} above; {_auc_text(s)}"
 
@@ -195,11 +172,11 @@ class Comparison:
 
     def _render_correlation(self, process: str) -> Iterator[str]:
         for c in self.correlations:
-            if c.process == process:
+            if c.process == process and (pair := c.farthest):
                 yield (
-                    f"  largest difference of {c.n_pairs} correlations: {c.first} and {c.second}, "
-                    f"{c.rho_sim:+.3f} simulated, {c.rho_ref:+.3f} reference, "
-                    f"difference {c.rho_sim - c.rho_ref:+.3f} +- {c.error:.3f}"
+                    f"  largest difference of {c.n_pairs} correlations: {pair.first} and {pair.second}, "
+                    f"{pair.rho_sim:+.3f} simulated, {pair.rho_ref:+.3f} reference, "
+                    f"difference {pair.rho_sim - pair.rho_ref:+.3f} +- {pair.error:.3f}"
                 )
 
     def _render_fractions(self, process: str) -> Iterator[str]:
@@ -229,5 +206,6 @@ def _shared_text(s: ProcessSeparation) -> Iterator[str]:
         )
 
 
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with None in place of what JSON has not."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

@@ -18,6 +18,19 @@ def pairs_by_process(simulated: Events, reference: Events) -> Iterator[tuple[str
     Raises:
         InvalidDataError: Different features, no common process, or one without any positive weight.
     """
+    for process in common_processes(simulated, reference):
+        pair = [e if process == "" else e.of_process(process) for e in (simulated, reference)]
+        for name, events in zip(("simulated sample", "reference"), pair, strict=True):
+            _require_weight(events, process, name)
+        yield process, pair[0], pair[1]
+
+
+def common_processes(simulated: Events, reference: Events) -> list[str]:
+    """Names of the processes that `pairs_by_process` gives.
+
+    Raises:
+        InvalidDataError: Different features, or no common process.
+    """
     if simulated.schema.names != reference.schema.names:
         raise InvalidDataError("the samples have different features: compare tables of one simulator")
     if simulated.process is None or reference.process is None:
@@ -26,11 +39,7 @@ def pairs_by_process(simulated: Events, reference: Events) -> Iterator[tuple[str
         common = [p for p in reference.processes if _has(simulated, p) and _has(reference, p)]
     if not common:
         raise InvalidDataError("no process has events in both samples: nothing to compare")
-    for process in common:
-        pair = [e if process == "" else e.of_process(process) for e in (simulated, reference)]
-        for name, events in zip(("simulated sample", "reference"), pair, strict=True):
-            _require_weight(events, process, name)
-        yield process, pair[0], pair[1]
+    return common
 
 
 def _require_weight(events: Events, process: str, name: str) -> None:

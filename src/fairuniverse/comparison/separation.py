@@ -17,6 +17,9 @@ MAX_CLASSIFIER_EVENTS = 20_000
 N_FOLDS = 5
 """Parts for cross-fitting the classifier."""
 
+N_BINS = 255
+"""Quantiles of each feature that the classifier tells apart."""
+
 
 def process_separation(
     process: str, simulated: Events, reference: Events, with_classifier: bool
@@ -86,7 +89,7 @@ def _cross_fitted_auc(
         raise MissingDependencyError(
             "comparing with a classifier needs scikit-learn: pip install 'fairuniverse[baselines]'"
         ) from error
-    features = np.concatenate([simulated, reference])
+    features = _binned(np.concatenate([simulated, reference]))
     truth = np.repeat([0, 1], [len(simulated), len(reference)])
     trees = HistGradientBoostingClassifier(max_depth=3, max_iter=60, learning_rate=0.08, random_state=0)
     folds = PredefinedSplit(_folds(simulated, reference))
@@ -95,6 +98,17 @@ def _cross_fitted_auc(
             trees, features, truth, cv=folds, method="predict_proba", params={"sample_weight": weights}
         )[:, 1]
     return float(roc_auc_score(truth, scores, sample_weight=weights))
+
+
+def _binned(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Number of the quantile of each value, features by column.
+
+    The trees see no more than that anyway; their own search for weighted quantiles takes ten times as long as
+    they do.
+    """
+    levels = np.linspace(0, 1, N_BINS + 1)[1:-1]
+    columns = [np.searchsorted(np.unique(np.quantile(c, levels)), c, side="right") for c in features.T]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _folds(simulated: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -61,6 +61,35 @@ def rows_by(column: str) -> Spec:
     return {"field": column, "type": "nominal", "title": None, "sort": None}
 
 
+def bands(field: str, names: Sequence[str], **axis: Any) -> Spec:
+    """Axis with a band for each name, in their order."""
+    look = {"labelFontSize": 10, "labelLimit": 250, "ticks": False, "domain": False, **axis}
+    return {
+        "field": field,
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": list(names)},
+        "axis": look,
+    }
+
+
+def diverging(field: str, limit: float, low: str, high: str) -> Spec:
+    """Colours from one over light grey at zero to another."""
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": None,
+        "scale": {"domain": [-limit, 0, limit], "range": [low, "#f4f4f4", high], "interpolate": "lab"},
+        "legend": {
+            "orient": "bottom",
+            "direction": "horizontal",
+            "gradientLength": 160,
+            "gradientThickness": 10,
+            "values": [-limit, 0, limit],
+        },
+    }
+
+
 def column(name: str) -> Spec:
     """The second end of a mark, or what to show at the pointer."""
     return {"field": name}

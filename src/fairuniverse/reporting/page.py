@@ -74,6 +74,7 @@ class Figure:
         panels: The charts.
         legend: What the colours and shapes mean.
         table: The numbers drawn, for readers who cannot see the charts.
+        is_wide: Whether the charts need more than a third of a page's width.
     """
 
     title: str
@@ -81,6 +82,7 @@ class Figure:
     panels: tuple[Panel, ...]
     legend: tuple[Key, ...] = ()
     table: Table | None = None
+    is_wide: bool = False
 
 
 @dataclass(frozen=True)

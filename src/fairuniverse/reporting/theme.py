@@ -45,6 +45,7 @@ CONFIG = {
         "tickCount": 5,
         "labelLimit": LABEL_LIMIT,
     },
+    "legend": {"labelColor": INK, "titleColor": INK},
     "text": {"color": INK, "fontSize": 12},
     "title": {"color": INK, "subtitleColor": INK, "fontSize": 14, "subtitleFontSize": 12, "anchor": "start"},
     "axisY": {"minExtent": 40},

@@ -113,8 +113,8 @@ def test_compare_finds_it_by_name(tmp_path):
     """Without a file, the name of the simulation stands for its sample; other names are files."""
     fast = tmp_path / "fast.parquet"
     api.simulate("higgs_tautau", {}, 300, fast, seed=1)
-    comparison = api.compare(fast, Path("higgs_tautau.full"), with_classifier=False)
+    (comparison,) = api.compare([fast], Path("higgs_tautau.full"), with_classifier=False).comparisons
     assert {s.process for s in comparison.separations} == set(PROCESS_NAMES)
     assert all(s.n_ref > 1000 for s in comparison.separations)
     with pytest.raises(StorageError, match=r"no such file: nothing\.parquet"):
-        api.compare(fast, Path("nothing.parquet"))
+        api.compare([fast], Path("nothing.parquet"))

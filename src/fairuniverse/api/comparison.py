@@ -1,0 +1,163 @@
+"""Tables of events beside a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairuniverse.api.benchmark import read_primary
+from fairuniverse.api.events import systematics_option
+from fairuniverse.api.progress import progress_bar
+from fairuniverse.errors import InvalidDataError
+from fairuniverse.registry import is_block_source, make_block_source, make_simulator
+from fairuniverse.seeding import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fairuniverse.comparison import Comparison, ProcessYield, Validation
+    from fairuniverse.events import Events
+    from fairuniverse.protocols import Simulator
+
+
+def compare(
+    simulated: Sequence[Path],
+    reference: Path,
+    *,
+    simulator: str = "higgs_tautau",
+    output: Path | None = None,
+    with_classifier: bool = True,
+) -> Validation:
+    """Compare event tables with a reference, feature by feature; with `output`, draw them in an HTML page.
+
+    A table is a file, or the name of a simulation in blocks that comes with a sample.
+
+    Args:
+        simulated: Tables to be judged.
+        reference: Table to judge by.
+        simulator: World the events belong to.
+        output: HTML page to write.
+        with_classifier: Whether boosted trees are trained to tell the samples apart.
+
+    Raises:
+        InvalidDataError: No table to be judged, or one twice; or one has no process of the reference.
+        StorageError: A file cannot be read, or the page not be written.
+        MissingDependencyError: A library for the classifier or the page is not installed.
+    """
+    from fairuniverse.comparison import Validation
+    from fairuniverse.reporting import write_comparison
+    from fairuniverse.reporting.render import require_chart_libraries
+
+    if not simulated:
+        raise InvalidDataError("nothing to compare with the reference: name at least one table more")
+    if twice := [path for path in simulated if list(simulated).count(path) > 1]:
+        raise InvalidDataError(f"{twice[0]} is named twice: name each table that is judged once")
+    if output is not None:
+        require_chart_libraries()
+    world = make_simulator(simulator, systematics_option(simulator, None))
+    *judged, standard = samples = _read([*simulated, reference], world)
+    validation = Validation(
+        standard.name,
+        tuple(s.name for s in judged),
+        tuple(_compare(judged, standard, with_classifier)),
+        tuple(y for sample in samples for y in sample.yields(world)),
+        tuple(remark for sample in samples for remark in sample.remarks(world)),
+    )
+    if output is not None:
+        facts = {sample.name: sample.origin for sample in samples}
+        write_comparison(validation, _histograms(judged, standard), output, facts=facts)
+    return validation
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """A table of events with the name that it has in tables and charts.
+
+    Attributes:
+        name: This name.
+        path: What the user called it.
+        events: Its events, derived features computed anew.
+        metadata: What the file beside it tells.
+    """
+
+    name: str
+    path: Path
+    events: Events
+    metadata: Mapping[str, Any]
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, as far as its metadata tell."""
+        origin = self.metadata.get("origin")
+        if not isinstance(origin, dict):
+            return str(self.path)
+        options = (f"{name}={value}" for name, value in origin.get("options", {}).items())
+        return ", ".join([f"{self.path}: {origin['simulator']}", *options, f"seed {origin['seed']}"])
+
+    def yields(self, world: Simulator) -> Iterator[ProcessYield]:
+        """Its processes."""
+        from fairuniverse.comparison import process_yields
+
+        selected = world.shift(self.events, {}, streams=Streams(0))
+        yield from process_yields(self.name, self.events, selected, self.metadata.get("production", {}))
+
+    def remarks(self, world: Simulator) -> Iterator[str]:
+        """What makes it another table than one of nominal events."""
+        if isinstance(shifted := self.metadata.get("shifted"), dict):
+            nominal = {p.name: p.nominal for p in world.nuisances}
+            values = [f"{n} = {v:g}" for n, v in shifted["nuisances"].items() if v != nominal.get(n)]
+            yield (
+                f"{self.name} is a shifted table, selected already: "
+                f"{', '.join(values) or 'every nuisance parameter at its nominal value'}"
+            )
+
+
+def _read(paths: Sequence[Path], world: Simulator) -> list[_Sample]:
+    """Tables under the names of their files, or under whole paths where these would repeat."""
+    from fairuniverse.tables import read_metadata
+
+    names = [path.name for path in paths]
+    samples = []
+    for path in paths:
+        file = _file(path)
+        name = path.name if names.count(path.name) == 1 else str(path)
+        events = world.derive(read_primary(file, world).events)
+        samples.append(_Sample(name, path, events, read_metadata(file)))
+    return samples
+
+
+def _file(name: Path) -> Path:
+    """A file as it is; where there is none, the sample of the simulation of that name."""
+    if name.exists() or not is_block_source(str(name)):
+        return name
+    sample = make_block_source(str(name), {}).sample
+    if sample is None:
+        raise InvalidDataError(f"{name} comes without a sample: simulate one, and give its file")
+    return sample
+
+
+def _compare(judged: Sequence[_Sample], standard: _Sample, with_classifier: bool) -> Iterator[Comparison]:
+    from fairuniverse.comparison import compare as compare_events
+    from fairuniverse.comparison.samples import common_processes
+
+    n_steps = sum(len(common_processes(s.events, standard.events)) for s in judged)
+    with progress_bar(n_steps, "comparing", " processes") as advance:
+        for sample in judged:
+            yield compare_events(
+                sample.events,
+                standard.events,
+                with_classifier=with_classifier,
+                progress=lambda _: advance(1),
+            )
+
+
+def _histograms(judged: Sequence[_Sample], standard: _Sample) -> Any:
+    """Histograms of all samples beside those of the reference."""
+    import pandas as pd
+
+    from fairuniverse.comparison import comparison_histograms
+
+    tables = [comparison_histograms(s.events, standard.events).assign(sample=s.name) for s in judged]
+    return pd.concat(tables, ignore_index=True)
