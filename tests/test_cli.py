@@ -305,10 +305,22 @@ def test_mistakes_get_one_clear_message(arguments, message, tmp_path, monkeypatc
             "n_events: {htautaau: 4000",
             "bad.yaml:7: training: .*did you mean 'htautau'",
         ),
+        (
+            "nuisances:",
+            "simulator:\n  options:\n    yields: physics\n    systematics: detectr\nnuisances:",
+            "bad.yaml:8: simulator higgs_tautau: systematics = 'detectr': did you mean 'detector'",
+        ),
+        (
+            "nuisances:",
+            "simulator:\n  options: {sistematics: detector}\nnuisances:",
+            "bad.yaml:6: .*'systematics'",
+        ),
+        ("nuisances:", "simulator:\n  name: higs_tautau\nnuisances:", "bad.yaml:6: .*'higgs_tautau'"),
+        ("nuisances:", "simulator:\n  options:\n    recoil: libary\nnuisances:", "bad.yaml:7: .*libary"),
     ],
 )
 def test_names_the_simulator_does_not_have_are_refused_with_their_line(right, wrong, message, tmp_path):
-    """Nuisances and processes are checked against the simulator; the message names line and nearest name."""
+    """Options, nuisances and processes are checked against the simulator, at their line of the file."""
     (tmp_path / "bad.yaml").write_text(CONFIG.replace(right, wrong, 1))
     output = refuse("run", tmp_path / "bad.yaml", "counting", "-o", tmp_path / "runs")
     assert re.search(message, output)

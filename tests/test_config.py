@@ -19,7 +19,7 @@ def test_packaged_configurations_are_valid(name):
     ("text", "message"),
     [
         ("sead: 3", "mine.yaml:3: unknown setting 'sead'; did you mean 'seed'"),
-        ("zzz: 3", "mine.yaml:3: unknown setting 'zzz'; known settings: name, version"),
+        ("zzz: 3", "mine.yaml:3: unknown setting 'zzz'; there are name, version"),
         ("pseudo_experiments:\n  n_mu: 3\n  n_toy: 2", "mine.yaml:5: .*'pseudo_experiments.n_toy'.*'n_toys'"),
         ("pseudo_experiments: {n_mu: 0}", "mine.yaml:3: pseudo_experiments.n_mu = 0: .* greater than"),
         ("seed: -1", "mine.yaml:3: seed = -1: .* greater than or equal to 0"),

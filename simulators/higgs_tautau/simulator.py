@@ -9,12 +9,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from fairuniverse.errors import InvalidConfigError, InvalidDataError
+from fairuniverse.errors import InvalidDataError
 from fairuniverse.events import Events, Schema, concatenate
 from fairuniverse.nuisance import Boundary, NuisanceParameter, complete
 from fairuniverse.pools import StoredPool
 from fairuniverse.protocols import Process, Sampler
 from fairuniverse.seeding import Streams
+from fairuniverse.worlds import require_option
 
 from .fast import BLOCK_EVENTS, Library, fill_block, generate_records
 from .fresh import FreshSampler
@@ -52,9 +53,10 @@ class HiggsTauTau:
         boundary: Boundary = "clip",
         recoil: str = "tables",
     ) -> None:
-        self.systematics = _one_of("systematics", systematics, get_args(Systematics))
-        self._processes = processes(_one_of("yields", yields, YIELDS))
-        _one_of("boundary", boundary, get_args(Boundary))
+        require_option("systematics", systematics, get_args(Systematics))
+        require_option("yields", yields, list(YIELDS))
+        require_option("boundary", boundary, get_args(Boundary))
+        self.systematics, self._processes = systematics, processes(yields)
         self._nuisances = tuple(replace(p, boundary=boundary) for p in NUISANCES)
         self._recoils = None if recoil == "tables" else Library(None if recoil == "library" else recoil)
 
@@ -232,10 +234,3 @@ class HiggsTauTau:
         if unknown:
             raise InvalidDataError(f"no process {unknown[0]!r}: choose among {', '.join(PROCESS_NAMES)}")
         return [int(n_events.get(name, 0)) for name in PROCESS_NAMES]
-
-
-def _one_of(option: str, value: str, allowed: object) -> str:
-    names = [str(a) for a in allowed]  # type: ignore[attr-defined]
-    if value not in names:
-        raise InvalidConfigError(f"{option} = {value!r} is not one of {', '.join(names)}")
-    return value

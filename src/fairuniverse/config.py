@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, field, fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -13,7 +12,7 @@ import pydantic
 import yaml
 from pydantic import ConfigDict, Field
 
-from fairuniverse.errors import InvalidConfigError
+from fairuniverse.errors import InvalidConfigError, did_you_mean
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -241,9 +240,7 @@ def _explain(error: Any, lines: dict[tuple[str | int, ...], int], source: str) -
     where, name = _where(path, lines, source), ".".join(map(str, path))
     if error["type"] == "unexpected_keyword_argument":
         known = [f.name for f in fields(_model_at(path[:-1]))]
-        near = get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known settings: {', '.join(known)}"
-        return f"{where}: unknown setting {name!r}; {hint}"
+        return f"{where}: unknown setting {name!r}; {did_you_mean(path[-1], known)}"
     if error["type"] in ("missing", "missing_argument"):
         return f"{where}: the setting {name!r} is required"
     return f"{where}: {name} = {error['input']!r}: {error['msg']}"

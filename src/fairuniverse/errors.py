@@ -5,6 +5,9 @@ A message names the value, the rule it breaks and the remedy.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class FairUniverseError(Exception):
     """Root of every error that the package raises on purpose."""
@@ -15,7 +18,16 @@ class InvalidDataError(FairUniverseError, ValueError):
 
 
 class InvalidConfigError(FairUniverseError, ValueError):
-    """A benchmark configuration has an unknown key, a wrong type or an impossible value."""
+    """A benchmark configuration has an unknown key, a wrong type or an impossible value.
+
+    Args:
+        message: What was found, which rule it breaks and what to do.
+        option: Name of the simulator's option that is wrong, if it is one: its line in the file is told, too.
+    """
+
+    def __init__(self, message: str, *, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class NotRegisteredError(FairUniverseError, LookupError):
@@ -56,3 +68,14 @@ class SubmissionError(FairUniverseError, RuntimeError):
 
     def __reduce__(self) -> tuple[type[SubmissionError], tuple[str, str]]:
         return type(self), (self.status, str(self))
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """End of a message about an unknown name: the nearest known one, or all of them if none is near.
+
+    >>> did_you_mean("countin", ["counting", "oracle"]), did_you_mean("mine", ["counting", "oracle"])
+    ("did you mean 'counting'?", 'there are counting, oracle')
+    """
+    known = list(known)
+    near = get_close_matches(str(name), known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"

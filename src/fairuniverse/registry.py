@@ -12,14 +12,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import import_module, resources
 from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
-from fairuniverse.errors import InvalidConfigError, NotRegisteredError
+from fairuniverse.errors import InvalidConfigError, NotRegisteredError, did_you_mean
 from fairuniverse.protocols import BlockSource, Simulator
 
 SIMULATORS, BASELINES = "fairuniverse.simulators", "fairuniverse.baselines"
@@ -51,7 +50,7 @@ def find_config(name: str | Path) -> Path:
     if packaged.is_file():
         return packaged
     raise NotRegisteredError(
-        f"no configuration file {str(name)!r}, and none of that name: {_known(str(name), configs())}"
+        f"no configuration file {str(name)!r}, and none of that name: {did_you_mean(name, configs())}"
     )
 
 
@@ -62,12 +61,7 @@ def make_simulator(name: str, options: dict[str, Any]) -> Simulator:
         NotRegisteredError: No such name or path.
         InvalidConfigError: The simulator does not take these options.
     """
-    factory = _simulator_class(name)
-    _require_options(name, factory, options)
-    try:
-        simulator: Simulator = factory(**options)
-    except (TypeError, ValueError) as error:
-        raise InvalidConfigError(f"simulator {name} with options {options}: {error}") from error
+    simulator: Simulator = _made(name, _simulator_class(name), options)
     return simulator
 
 
@@ -83,12 +77,7 @@ def make_block_source(name: str, options: dict[str, Any]) -> BlockSource:
         NotRegisteredError: No such name.
         InvalidConfigError: It does not take these options.
     """
-    factory = _entry_point(BLOCK_SOURCES, name).load()
-    _require_options(name, factory, options)
-    try:
-        source: BlockSource = factory(**options)
-    except (TypeError, ValueError) as error:
-        raise InvalidConfigError(f"simulator {name} with options {options}: {error}") from error
+    source: BlockSource = _made(name, _entry_point(BLOCK_SOURCES, name).load(), options)
     return source
 
 
@@ -128,8 +117,20 @@ def _entry_point(group: str, name: str) -> EntryPoint:
     found = list(entry_points(group=group, name=name))
     if not found:
         kind = group.removeprefix("fairuniverse.").removesuffix("s")
-        raise NotRegisteredError(f"no {kind} {name!r}: {_known(name, names(group))} (a path works, too)")
+        raise NotRegisteredError(
+            f"no {kind} {name!r}: {did_you_mean(name, names(group))} (a path works, too)"
+        )
     return found[0]
+
+
+def _made(name: str, factory: Any, options: Mapping[str, Any]) -> Any:
+    _require_options(name, factory, options)
+    try:
+        return factory(**options)
+    except InvalidConfigError as error:  # its own words name the option
+        raise InvalidConfigError(f"simulator {name}: {error}", option=error.option) from error
+    except (TypeError, ValueError) as error:
+        raise InvalidConfigError(f"simulator {name} with options {options}: {error}") from error
 
 
 def _require_options(name: str, factory: Any, options: Mapping[str, Any]) -> None:
@@ -139,13 +140,9 @@ def _require_options(name: str, factory: Any, options: Mapping[str, Any]) -> Non
     for option in options:
         if option not in parameters:
             raise InvalidConfigError(
-                f"simulator {name} has no option {option!r}: {_known(option, list(parameters))}"
+                f"simulator {name} has no option {option!r}: {did_you_mean(option, parameters)}",
+                option=option,
             )
-
-
-def _known(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
 
 
 def _is_path(name: str) -> bool:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from fairuniverse.errors import InvalidConfigError, InvalidDataError
+from fairuniverse.errors import InvalidConfigError, InvalidDataError, did_you_mean
 from fairuniverse.events import Events, Schema, concatenate
 from fairuniverse.nuisance import NuisanceParameter, complete, normalisation
 from fairuniverse.pools import RowBuffer, StoredPool
@@ -325,7 +325,7 @@ def require_option(name: str, value: object, allowed: Sequence[object]) -> None:
         InvalidConfigError: It is not.
     """
     if value not in allowed:
-        raise InvalidConfigError(f"{name} = {value!r} is not one of {', '.join(map(str, allowed))}")
+        raise InvalidConfigError(f"{name} = {value!r}: {did_you_mean(value, map(str, allowed))}", option=name)
 
 
 def require_positive(**options: float) -> None:
@@ -336,7 +336,7 @@ def require_positive(**options: float) -> None:
     """
     for name, value in options.items():
         if not 0 < value < np.inf:
-            raise InvalidConfigError(f"{name} = {value!r} must be a positive number")
+            raise InvalidConfigError(f"{name} = {value!r} must be a positive number", option=name)
 
 
 def product_rule(

@@ -118,7 +118,10 @@ class Library:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = PACKAGED if folder is None else Path(folder)
         if not self.folder.is_dir():
-            raise InvalidConfigError(f"no library of recoils at {self.folder}: it is a folder that pack made")
+            raise InvalidConfigError(
+                f"no library of recoils at {self.folder}: recoil is tables, library or a folder of pack",
+                option="recoil",
+            )
         self._lock = Lock()
         self._found: dict[str, _Prepared] = {}
 

@@ -11,10 +11,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from fairuniverse.errors import InvalidConfigError, InvalidDataError
+from fairuniverse.errors import InvalidDataError
 from fairuniverse.events import Events, Schema
 from fairuniverse.protocols import EventBlock, Process
 from fairuniverse.seeding import generator, seed_sequence
+from fairuniverse.worlds import require_option
 
 from ..schema import SCHEMA
 from ..systematics import nominal_features
@@ -42,10 +43,8 @@ class FullChain:
     """
 
     def __init__(self, cards: str | None = None, mode: Mode = "production", yields: str = "official") -> None:
-        if mode not in get_args(Mode):
-            raise InvalidConfigError(f"mode = {mode!r} is not one of {', '.join(get_args(Mode))}")
-        if yields not in YIELDS:
-            raise InvalidConfigError(f"yields = {yields!r} is not one of {', '.join(YIELDS)}")
+        require_option("mode", mode, get_args(Mode))
+        require_option("yields", yields, list(YIELDS))
         self._folder, self._mode, self._yields = cards, mode, yields
 
     @cached_property

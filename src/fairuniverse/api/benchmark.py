@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fairuniverse.api.large_data import LargeData
 from fairuniverse.api.progress import progress_bar
-from fairuniverse.errors import InvalidConfigError, InvalidDataError
+from fairuniverse.errors import InvalidConfigError, InvalidDataError, NotRegisteredError, did_you_mean
 from fairuniverse.pools import MAX_ROWS_IN_MEMORY, StoredPool, read_manifest
 from fairuniverse.provenance import n_cores
 from fairuniverse.registry import find_config, make_simulator
@@ -77,7 +76,14 @@ class Benchmark:
     @cached_property
     def simulator(self) -> Simulator:
         """The world of this benchmark."""
-        return make_simulator(self.config.simulator.name, self.config.simulator.options)
+        simulator = self.config.simulator
+        try:
+            return make_simulator(simulator.name, simulator.options)
+        except NotRegisteredError as error:
+            raise NotRegisteredError(f"{self._where('simulator', 'name')}{error}") from error
+        except InvalidConfigError as error:
+            where = self._where("simulator", "options", error.option or "")
+            raise InvalidConfigError(f"{where}{error}", option=error.option) from error
 
     @cached_property
     def _data(self) -> LargeData:
@@ -243,12 +249,15 @@ class Benchmark:
             _require_source("pseudo_experiments", toys.n_events, toys.file, processes)
 
     def _refuse_name(self, setting: tuple[str | int, ...], name: str, known: Sequence[str]) -> NoReturn:
+        raise InvalidConfigError(
+            f"{self._where(*setting)}{setting[0]}: unknown name {name!r}; {did_you_mean(name, known)}"
+        )
+
+    def _where(self, *setting: str | int) -> str:
+        """File and line of a setting as the beginning of a message; nothing without a file."""
         from fairuniverse.config import locate_setting
 
-        where = f"{locate_setting(self.source, *setting)}: " if self.source else ""
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        raise InvalidConfigError(f"{where}{setting[0]}: unknown name {name!r}; {hint}")
+        return f"{locate_setting(self.source, *setting)}: " if self.source else ""
 
 
 class _LazySampler:

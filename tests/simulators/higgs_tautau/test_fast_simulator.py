@@ -79,7 +79,7 @@ def test_processes_left_out(world):
 )
 def test_unknown_options(options):
     """A value that an option does not have is refused with those it has."""
-    with pytest.raises(InvalidConfigError, match="is not one of"):
+    with pytest.raises(InvalidConfigError, match=": there are"):
         HiggsTauTau(**options)
 
 
