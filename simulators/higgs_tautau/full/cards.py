@@ -1,6 +1,6 @@
 """Cards: what is generated and how the detector responds, as documented files with a digest.
 
-A folder of cards holds ``processes.yaml`` and ``detector.yaml``; the one that comes with the package tells
+A folder of cards holds ``processes.yaml``, ``detector.yaml`` or both; those that come with the package tell
 what each entry means. Unknown keys, impossible values and tables of unequal lengths are refused with file and
 entry.
 """
@@ -17,12 +17,15 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fairuniverse.errors import InvalidConfigError, StorageError
+from fairuniverse.errors import InvalidConfigError, StorageError, did_you_mean
 
 from ..world import PROCESS_NAMES
 
 PACKAGED = Path(__file__).parent / "cards"
 """The cards that come with the package."""
+
+PROCESSES, DETECTOR = NAMES = ("processes.yaml", "detector.yaml")
+"""Files of a folder of cards."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -32,7 +35,16 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 class Card(BaseModel):
     """An entry of a card: no unknown keys, never changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_known_entries(cls, content: Any) -> Any:
+        """Asked before what is missing: a misspelt entry is both."""
+        unknown = [key for key in content if key not in cls.model_fields] if isinstance(content, dict) else []
+        if unknown:
+            raise ValueError(f"no entry {unknown[0]!r} here: {did_you_mean(unknown[0], cls.model_fields)}")
+        return content
 
 
 class Regions(Card):
@@ -265,17 +277,32 @@ def digest_of(card: Card) -> str:
 
 
 def read_cards(folder: str | Path | None = None) -> Cards:
-    """Cards of a folder; those of the package if None.
+    """Cards of a folder; that of the package for one that is not there, and both if `folder` is None.
 
     Raises:
-        InvalidConfigError: An entry is missing, unknown or impossible; the message names file and entry.
-        StorageError: A file cannot be read.
+        InvalidConfigError: An entry is missing, unknown or impossible, with file and entry; or a card is
+            missing while there is another YAML file, which may be meant for it.
+        StorageError: The folder has no card, or a file cannot be read.
     """
-    folder = PACKAGED if folder is None else Path(folder)
+    found = {} if folder is None else _cards_in(Path(folder))
     return Cards(
-        generation=_read(folder / "processes.yaml", ProcessesCard),
-        detector=_read(folder / "detector.yaml", DetectorCard),
+        generation=_read(found.get(PROCESSES, PACKAGED / PROCESSES), ProcessesCard),
+        detector=_read(found.get(DETECTOR, PACKAGED / DETECTOR), DetectorCard),
     )
+
+
+def _cards_in(folder: Path) -> dict[str, Path]:
+    """Cards of a folder by the names of their files."""
+    try:
+        files = {path.name: path for path in folder.iterdir() if path.suffix in (".yaml", ".yml")}
+    except OSError as error:
+        raise StorageError(f"cannot read the cards in {folder}: {error.strerror or error}") from error
+    if not files:
+        raise StorageError(f"no cards in {folder}: put {' or '.join(NAMES)} there, or both")
+    others = sorted(files.keys() - set(NAMES))
+    if others and not files.keys() >= set(NAMES):
+        raise InvalidConfigError(f"{files[others[0]]} is no card: {did_you_mean(others[0], NAMES)}")
+    return files
 
 
 C = TypeVar("C", bound=Card)
@@ -293,5 +320,8 @@ def _read(path: Path, kind: type[C]) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole card"
-        what, found = first["msg"].removeprefix("Value error, "), shorten(repr(first["input"]), 90)
-        raise InvalidConfigError(f"{path}: {where}: {what} (found {found})") from error
+        what = first["msg"].removeprefix("Value error, ")
+        # Of what is missing, and of rules of our own, the input is all that is around it.
+        is_of_entry = first["type"] not in ("missing", "value_error")
+        found = f" (found {shorten(repr(first['input']), 90)})" if is_of_entry else ""
+        raise InvalidConfigError(f"{path}: {where}: {what}{found}") from error

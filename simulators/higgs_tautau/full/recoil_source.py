@@ -24,7 +24,7 @@ class RecoilChain(FullChain):
     """The full chain up to undecayed taus: records that the fast simulation decays (see `recoil`).
 
     Args:
-        cards: Folder with ``processes.yaml`` and ``detector.yaml``; the packaged cards if not given.
+        cards: Folder with ``processes.yaml``, ``detector.yaml`` or both; the packaged card for one not given.
 
     Raises:
         InvalidConfigError: A card is wrong.

@@ -34,7 +34,7 @@ class FullChain:
     """Pythia 8, jets and a parametric detector, for the world ``higgs_tautau``.
 
     Args:
-        cards: Folder with ``processes.yaml`` and ``detector.yaml``; the packaged cards if not given.
+        cards: Folder with ``processes.yaml``, ``detector.yaml`` or both; the packaged card for one not given.
         mode: ``"production"``, fast and weighted, or ``"reference"``, plain Pythia with its own tau decays.
         yields: Preset of expected events that the weights of a merged table sum to.
 

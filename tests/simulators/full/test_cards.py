@@ -1,7 +1,7 @@
 """Cards are complete, and what is wrong in one is said with file and entry."""
 
 import pytest
-from fairuniverse.simulators.higgs_tautau.full.cards import PACKAGED, read_cards
+from fairuniverse.simulators.higgs_tautau.full.cards import DETECTOR, NAMES, PACKAGED, PROCESSES, read_cards
 from fairuniverse.simulators.higgs_tautau.world import PROCESS_NAMES
 
 from fairuniverse.errors import InvalidConfigError, StorageError
@@ -22,6 +22,17 @@ def test_digest_is_of_what_cards_say(edited_cards):
     assert read_cards(edited_cards("detector.yaml", colder)).digest != read_cards(PACKAGED).digest
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_packaged_card_stands_in_for_a_missing_one(edited_cards, name):
+    """As if it had been copied there."""
+    section, change = {PROCESSES: ("filter", {"tau_pt": 9.0}), DETECTOR: ("jets", {"max_eta": 4.5})}[name]
+    folder = edited_cards(name, lambda card: card[section].update(change))
+    both = read_cards(folder)
+    (other,) = set(NAMES) - {name}
+    (folder / other).unlink()
+    assert read_cards(folder).digest == both.digest != read_cards().digest
+
+
 def test_a_trigger_is_optional(edited_cards):
     """The packaged card has none; one is part of what a card says."""
     turn_on = {"eta": [2.5], "pt": [24.0], "width": [2.0], "plateau": [0.95]}
@@ -38,6 +49,11 @@ def test_a_trigger_is_optional(edited_cards):
 def unknown_key(card):
     """A key nobody reads."""
     card["magnet"]["colour"] = "red"
+
+
+def misspelt_entry(card):
+    """A key nobody reads in place of one that must be there."""
+    card["jets"]["min_raw_ptt"] = card["jets"].pop("min_raw_pt")
 
 
 def impossible_value(card):
@@ -63,7 +79,8 @@ def missing_entry(card):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (unknown_key, ["magnet.colour", "red"]),
+        (unknown_key, ["magnet: no entry 'colour' here: there are field, radius, half_length"]),
+        (misspelt_entry, ["jets: no entry 'min_raw_ptt' here: did you mean 'min_raw_pt'?"]),
         (impossible_value, ["tau_tag.efficiency", "1.6"]),
         (unequal_lists, ["hcal.cells", "2 values for 3 regions"]),
         (falling_edges, ["tracks.efficiency", "increasing"]),
@@ -91,8 +108,20 @@ def test_unknown_processes_are_refused(edited_cards):
 
 def test_unreadable_cards(tmp_path):
     """A folder without cards, and a card that is no YAML."""
-    with pytest.raises(StorageError, match=r"processes\.yaml"):
+    with pytest.raises(StorageError, match=r"cannot read the cards in .*nowhere"):
+        read_cards(tmp_path / "nowhere")
+    with pytest.raises(StorageError, match=r"no cards in .*processes\.yaml or detector\.yaml"):
         read_cards(tmp_path)
     (tmp_path / "processes.yaml").write_text("processes: [")
     with pytest.raises(InvalidConfigError, match="no YAML"):
         read_cards(tmp_path)
+
+
+def test_a_misspelt_file_is_not_passed_over(edited_cards):
+    """While the packaged card would count in its place."""
+    folder = edited_cards()
+    (folder / "detector.yaml").rename(folder / "detectors.yaml")
+    with pytest.raises(
+        InvalidConfigError, match=r"detectors\.yaml is no card: did you mean 'detector\.yaml'"
+    ):
+        read_cards(folder)
