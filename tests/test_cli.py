@@ -43,6 +43,8 @@ class Model:
 
 TRUSTED = ("--isolation", "none")
 
+FULL = ("--simulator", "higgs_tautau.full", "--events", "3", "-o", "x.parquet")
+
 
 def invoke(*arguments: object) -> str:
     """Output of a command that must succeed."""
@@ -281,6 +283,12 @@ def test_report_is_one_file(world, tmp_path):
         (["simulate", "--events", "3", "-o", "x.csv"], "must end in .parquet or .root"),
         (["simulate", "--events", "3", "--option", "yields=big", "-o", "x.parquet"], "yields"),
         (["simulate", "--events", "3", "--option", "yields", "-o", "x.parquet"], "not of the form KEY=VALUE"),
+        (
+            ["simulate", "--events", "3", "--workers", "2", "-o", "x.parquet"],
+            "no blocks for --workers: it uses --threads",
+        ),
+        (["simulate", *FULL, "--threads", "2"], "--workers takes the place of --threads"),
+        (["simulate", *FULL, "--purpose", "test"], "--seed of --purpose"),
         (["score", "--predictions", "."], "needs --reference and --output"),
         (["score"], "give either RUN folders"),
         (["score", "."], "no run at"),

@@ -77,6 +77,10 @@ def simulate(
 
     numbers = numbers_of(events)
     if is_block_source(simulator):
+        if threads or purpose != "simulate":
+            raise click.UsageError(
+                f"{simulator} works in blocks: --workers takes the place of --threads, --seed of --purpose"
+            )
         try:
             made = api.produce(
                 simulator,
@@ -103,6 +107,8 @@ def simulate(
         raise click.UsageError(
             f"{simulator} makes no blocks for a cluster: leave out --scheduler and --cluster"
         )
+    if workers > 1:
+        raise click.UsageError(f"{simulator} makes no blocks for --workers: it uses --threads in one process")
     written = api.simulate(
         simulator, key_values(options), numbers, output, seed=seed, purpose=purpose, n_threads=threads
     )
