@@ -109,6 +109,11 @@ class ScoreCard:
         return self.scores[name]
 
     @property
+    def n_missing(self) -> int:
+        """Pseudo-experiments without an answer: the run is unfinished if there are some."""
+        return self.failures.get("missing", 0)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What was wrong with the predictions as a whole, from the manifest."""
         found = self.manifest.get("warnings", ())
@@ -129,7 +134,7 @@ class ScoreCard:
 
     def to_json(self) -> dict[str, Any]:
         """Everything in the types of strict JSON: None stands for a number that does not exist."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = _plain(asdict(self) | {"n_missing": self.n_missing})
         return plain
 
     def to_flat(self) -> dict[str, float]:
@@ -161,8 +166,7 @@ class ScoreCard:
             f"{_printable(self.submission)}: {self.n_toys} pseudo-experiments, {self.n_sets} values of mu, "
             f"{self.n_failed} failed"
         )
-        n_missing = self.failures.get("missing", 0)
-        lines = [f"UNFINISHED: {n_missing} of {self.n_toys} toys have no answer"] if n_missing else []
+        lines = [f"UNFINISHED: {self._missing_toys()}"] if self.n_missing else []
         lines += [head, "-" * len(head), *self._warning_lines()]
         if self.is_reference:
             lines.append("reference: knows the true nuisances, which no method does")
@@ -175,6 +179,9 @@ class ScoreCard:
                 f"width {line.width:.2f}, Winkler {line.winkler:.2f}"
             )
         return "\n".join(lines) + "\n"
+
+    def _missing_toys(self) -> str:
+        return f"{self.n_missing} of {self.n_toys} toys have no answer"
 
     def _warning_lines(self) -> list[str]:
         lines = [f"warning: {_printable(w)}" for w in self.warnings[:MAX_WARNINGS]]
@@ -252,12 +259,13 @@ SUMMARY: Mapping[str, str] = {
 def render_summary(cards: Sequence[ScoreCard]) -> str:
     """Several cards as a table for a terminal, one line per submission.
 
-    The number of toys N stands in every line: official scores are comparable at the same N only.
+    The number of toys N stands in every line: official scores are comparable at the same N only. Unfinished
+    runs are marked, and told below.
     """
     head = ("submission", "N", *SUMMARY, "failed")
     rows = [
         (
-            _printable(card.submission) + (" (knows the nuisances)" if card.is_reference else ""),
+            _printable(card.submission) + _marks(card),
             str(card.n_toys),
             *(_number(card.scores[name]) if name in card.scores else "" for name in SUMMARY.values()),
             str(card.n_failed),
@@ -269,7 +277,18 @@ def render_summary(cards: Sequence[ScoreCard]) -> str:
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in (head, *rows)
     ]
     rule = "-" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+    notes = [
+        f"unfinished: {_printable(card.submission)}, {card._missing_toys()} and count as failed"
+        for card in cards
+        if card.n_missing
+    ]
+    return "\n".join([lines[0], rule, *lines[1:], *notes]) + "\n"
+
+
+def _marks(card: ScoreCard) -> str:
+    marks = {"knows the nuisances": card.is_reference, "unfinished": card.n_missing}
+    told = ", ".join(mark for mark, holds in marks.items() if holds)
+    return f" ({told})" if told else ""
 
 
 @np.errstate(all="ignore")

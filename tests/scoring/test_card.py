@@ -228,3 +228,15 @@ def test_summary_has_a_line_per_submission() -> None:
     assert lines[1].startswith("bad? one")
     assert lines[1].split()[-1] == "200"
     assert "not computable" in lines[1]
+
+
+def test_summary_marks_unfinished_runs() -> None:
+    """In their line and below the table, as does the JSON; their scores look as if the method had failed."""
+    results = gaussian_results(n_mu=2, n_toys=10)
+    cards = [score_card(_with(results, name="whole")), score_card(failing(results, [1, 2], "missing"))]
+    name = cards[1].submission
+    _, _, *lines, note = render_summary(cards).splitlines()
+    assert ["(unfinished)" in line for line in lines] == [False, True]
+    assert note == f"unfinished: {name}, 2 of 20 toys have no answer and count as failed"
+    assert [card.to_json()["n_missing"] for card in cards] == [0, 2]
+    assert "unfinished" not in render_summary(cards[:1])
