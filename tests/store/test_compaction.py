@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from fairuniverse.cli import main
 from fairuniverse.errors import StorageError
 from fairuniverse.store import (
     LocalPlace,
@@ -48,6 +50,14 @@ def test_parts_become_one(where):
     again = compact(where)
     assert (again.n_before, again.n_after) == (1, 1)
     assert parts(where) == [name]
+
+
+def test_the_command_tells_what_is_compact_already(tmp_path):
+    """Instead of one file made of one."""
+    make_run(tmp_path / "run", KEYS)
+    first, again = (CliRunner().invoke(main, ["compact", str(tmp_path)]).output for _ in range(2))
+    assert first.endswith("run: 6 toys, 6 files -> 1\n")
+    assert again.endswith("run: 6 toys, compact already\n")
 
 
 def test_rows_of_any_kind_stay_as_they_are(tmp_path):

@@ -189,4 +189,5 @@ def compact(runs: Sequence[Where]) -> None:
     from fairuniverse import api
 
     for merged in api.compact_runs(runs):
-        click.echo(f"{merged.folder}: {merged.n_toys:,} toys, {merged.n_before} files -> {merged.n_after}")
+        done = f"{merged.n_before} files -> {merged.n_after}" if merged.n_before > 1 else "compact already"
+        click.echo(f"{merged.folder}: {merged.n_toys:,} toys, {done}")
