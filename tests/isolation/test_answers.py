@@ -56,12 +56,15 @@ def test_anything_else_is_refused(value, found):
     assert math.isnan(answer.mu_hat)
 
 
-@pytest.mark.parametrize("answer", [(1.0, 0.0, 2.0), None, "1 +- 1", 1.0])
-def test_other_shapes_of_answers_say_what_to_return(answer):
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [((1.0, 0.0, 2.0), "a tuple"), (None, "None"), ("1 +- 1", "a str"), (1.0, "a float"), (1, "an int")],
+)
+def test_other_shapes_of_answers_say_what_to_return(answer, found):
     """The message tells the two accepted forms."""
     refused = answered(answer)
     assert refused.status == "invalid_type"
-    assert "return fairuniverse.Interval(mu_hat, lower, upper) or a dict" in refused.message
+    assert f"returned {found}; return fairuniverse.Interval(mu_hat, lower, upper) or a" in refused.message
 
 
 def test_missing_keys_are_named():

@@ -223,6 +223,46 @@ def test_what_a_worker_survives(start, tmp_path):
     assert len(log) < (1 << 20) + 100
 
 
+BROKEN = """
+class Model:
+    def fit(self, train): self.kept = lambda: 0
+    def predict(self, test): {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "first"),
+    [
+        ("x = 1\n1 / 0\n", '/submission/model.py", line 2, in <module>'),
+        ("class Model\n", '/submission/model.py", line 1'),
+        (BROKEN.format("return test['z'] / {}"), '/submission/model.py", line 4, in predict'),
+        (BROKEN.format("return 3"), ""),
+    ],
+    ids=["import", "syntax", "predict", "answer"],
+)
+def test_tracebacks_begin_in_the_submission(start, tmp_path, source, first):
+    """What calls it is of no use to its author; of an answer of the wrong type the message says all."""
+    with suppress(SubmissionError):
+        worker = start(model_folder(tmp_path, source))
+        worker.fit()
+        show(worker)
+        assert "status" in worker.predict().content
+        worker.close()
+    printed = (tmp_path / "worker.log").read_text() if (tmp_path / "worker.log").exists() else ""
+    assert first in next((line for line in printed.splitlines() if "File" in line), "")
+    assert "hosted.py" not in printed
+
+
+def test_what_fails_in_our_code_shows_it(start, tmp_path):
+    """Such as saving what pickle cannot: no line of the submission is to blame."""
+    worker = start(model_folder(tmp_path, BROKEN.format("return 3")))
+    worker.fit()
+    with suppress(SubmissionError):
+        worker.save(tmp_path / "saved")
+    worker.close()
+    assert "in _save" in (tmp_path / "worker.log").read_text()
+
+
 def test_forged_replies_are_found(start):
     """A reply written past the worker answers nothing."""
     worker = start("deadly")

@@ -137,7 +137,7 @@ def run(
         for status, rows in failed.groupby("status"):
             click.echo(f"  {len(rows)} x {status}, such as: {rows['message'].iloc[0]}")
         if len(failed):
-            click.echo(f"  what it printed, with tracebacks: {output}/{name}/worker*.log")
+            click.echo(f"  what it printed, if anything, with tracebacks: {output}/{name}/worker*.log")
         if official:
             board = api.official_scores(results)
             click.echo("  " + "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in board.items()))

@@ -74,9 +74,10 @@ def _to_float(value: Any) -> float:
 
 
 def _describe(value: Any) -> str:
-    shape = getattr(value, "shape", None)
+    name, shape = type(value).__name__, getattr(value, "shape", None)
+    article = "an" if name[0] in "aeiou" else "a"
     with_shape = f" of shape {shape}" if shape else ""
-    return "None" if value is None else f"a {type(value).__name__}{with_shape}"
+    return "None" if value is None else f"{article} {name}{with_shape}"
 
 
 def check(reply: Mapping[str, Any]) -> Answer:

@@ -222,12 +222,28 @@ def _require_method(cls: type, name: str, *arguments: str) -> None:
 
 
 def failure(error: BaseException, folder: Path) -> dict[str, Any]:
-    """Reply that tells what the submission raised; the whole traceback goes to the log."""
-    traceback.print_exception(error)
+    """Reply that tells what the submission raised; the traceback from its first line on goes to the log."""
+    _print_traceback(error, folder)
     if isinstance(error, SubmissionError):
         return {"status": error.status, "message": clean(error)}
     status = "out_of_memory" if isinstance(error, MemoryError) else "exception"
     return {"status": status, "message": clean(f"{type(error).__name__}: {error}{_where(error, folder)}")}
+
+
+def _print_traceback(error: BaseException, folder: Path) -> None:
+    """Without what called the submission; whole if the error never went through its code."""
+    theirs = error.__traceback__
+    while theirs is not None and not theirs.tb_frame.f_code.co_filename.startswith(str(folder)):
+        theirs = theirs.tb_next
+    if theirs is not None or _is_syntax_of(error, folder):
+        traceback.print_exception(type(error), error, theirs)
+    elif not isinstance(error, SubmissionError):  # whose message says all
+        traceback.print_exception(error)
+
+
+def _is_syntax_of(error: BaseException, folder: Path) -> bool:
+    """Whether a file of the submission cannot be compiled, which no frame of it tells."""
+    return isinstance(error, SyntaxError) and str(error.filename).startswith(str(folder))
 
 
 def _where(error: BaseException, folder: Path) -> str:
