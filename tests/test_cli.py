@@ -154,6 +154,17 @@ def test_shift_carries_extra_columns(tmp_path, suffix):
     np.testing.assert_array_equal(shifted["mine"], shifted["PRI_lep_pt"] * 2)
 
 
+def test_shift_says_that_it_selects(tmp_path):
+    """Tables reach below the threshold, so events go even without a shift; from selected ones none does."""
+    tables = [tmp_path / f"{name}.parquet" for name in "abc"]
+    invoke("simulate", "--events", 300, "-o", tables[0])
+    n_below = int((pd.read_parquet(tables[0])["PRI_had_pt"] < 26).sum())
+    assert n_below > 0
+    assert f"b.parquet; {n_below} are outside the selection (see --help)" in invoke("shift", *tables[:2])
+    assert invoke("shift", *tables[1:]).endswith("c.parquet\n")
+    assert "PRI_had_pt = 26 GeV" in invoke("shift", "--help")
+
+
 def test_shift_reproduces_the_public_package(root, tmp_path):
     """--compat official with given noise returns the golden values of HiggsML 0.1.5."""
     folder = root / "tests" / "golden" / "systematics"
