@@ -95,6 +95,7 @@ class Observable:
         trees: One classifier for each half.
         edges: Shape (2, N_CATEGORIES, N_SCORE_BINS - 1), edges between score bins.
         merged: Shape (2 * N_FINE,), final bin of each fine one.
+        n_threads: Threads that score the two halves.
     """
 
     def __init__(
@@ -103,11 +104,13 @@ class Observable:
         trees: Sequence[xgb.Booster],
         edges: NDArray[np.float64],
         merged: NDArray[np.intp] | None = None,
+        n_threads: int = 1,
     ) -> None:
         self.features = list(features)
         self.trees = list(trees)
         self.edges = edges
         self.merged = np.arange(2 * N_FINE) if merged is None else merged
+        self.n_threads = n_threads
 
     @property
     def n_bins(self) -> int:
@@ -131,20 +134,24 @@ class Observable:
         with ThreadPoolExecutor(min(n_threads, 2)) as threads:  # each of XGBoost's has one: the same bits
             trees, quantiles = zip(*threads.map(learn, (0, 1)), strict=True)
         edges = np.array(quantiles)
-        fine = cls(seen, trees, edges)
-        return cls(seen, trees, edges, _merge_poor_bins(fine(table), table))
+        fine = cls(seen, trees, edges, n_threads=n_threads)
+        return cls(seen, trees, edges, _merge_poor_bins(fine(table), table), n_threads)
 
     def __call__(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Bin of each event, shape (n_events,)."""
         category = _category(table)
         halves, core = _halves(table), _is_core(table)
         fine = np.asarray(_control_region(table, category), dtype=np.intp)
-        for half, booster in enumerate(self.trees):
+
+        def fill(half: int) -> None:
             rows = np.flatnonzero(core & (halves == half))
-            scores, categories = _scores(booster, table, self.features, rows), category[rows]
+            scores, categories = _scores(self.trees[half], table, self.features, rows), category[rows]
             for k, edges in enumerate(self.edges[half]):
                 chosen = categories == k
                 fine[rows[chosen]] = N_CONTROL + N_SCORE_BINS * k + np.digitize(scores[chosen], edges)
+
+        with ThreadPoolExecutor(min(self.n_threads, 2)) as threads:
+            list(threads.map(fill, (0, 1)))
         return np.asarray(self.merged[fine + N_FINE * halves])
 
     def save(self, folder: Path) -> None:

@@ -7,7 +7,7 @@ of those that do not. As in a trigger, a *prescale* of n keeps one in n of them,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ MIN_PT_H = 50.0
 around the region of interest, so that shifted events do not enter it from the prescaled side."""
 
 Sample = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]
-"""Features, record and weights (1 or the prescale) of a sample."""
+"""Features, record and weights (1 or the prescale) of some events."""
 
 
 def is_signal_like(features: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -40,8 +40,7 @@ def is_signal_like(features: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def generate_prescaled(
-    process: str,
-    n_events: int,
+    n_events: Sequence[tuple[str, int]],
     prescale: int,
     *,
     seed: int,
@@ -49,47 +48,62 @@ def generate_prescaled(
     recoils: Library | None = None,
     n_threads: int = 1,
     progress: Callable[[int], object] | None = None,
-) -> Sample:
-    """Simulate a number of events of one process, and keep all that resemble the signal, of others one in n.
+) -> tuple[Sample, list[int]]:
+    """Simulate events of several processes, and keep all that resemble the signal, of others one in n.
 
     Args:
-        process: One of the world's processes.
-        n_events: Number of simulated events; fewer are kept.
+        n_events: Each process with its number of simulated events; fewer are kept.
         prescale: How many events that do not resemble the signal each kept one stands for.
         seed: Seed of the benchmark.
         purpose: What the events are for.
         recoils: Records of the full chain to make events of; tables if not given.
         n_threads: Threads to use; the bytes do not depend on it.
         progress: Called with the number of simulated events that were just finished.
+
+    Returns:
+        The events, one process after the other, and how many of each there are.
     """
 
-    def block(i: int) -> Sample:
-        size = min(BLOCK_EVENTS, n_events - i * BLOCK_EVENTS)
-        record = generate_block(process, size, seed=seed, purpose=purpose, block=i, recoils=recoils)
+    def make(process: str, number: int, size: int) -> Sample:
+        record = generate_block(process, size, seed=seed, purpose=purpose, block=number, recoils=recoils)
         features = nominal_features(record)
-        coins = generator(seed, f"{purpose}:prescale:{process}", i).random(size)
+        coins = generator(seed, f"{purpose}:prescale:{process}", number).random(size)
         is_core = is_signal_like(features)
         rows = np.flatnonzero(is_core | (coins * prescale < 1))
         weights = np.where(is_core[rows], 1.0, float(prescale))
+        if progress is not None:
+            progress(size)
         return features.take(rows, axis=1), record.take(rows, axis=1), weights
 
-    n_blocks = -(-n_events // BLOCK_EVENTS)
+    tasks = [
+        (process, number, min(BLOCK_EVENTS, n - first))
+        for process, n in n_events
+        for number, first in enumerate(range(0, n, BLOCK_EVENTS))
+    ]
     with ThreadPoolExecutor(n_threads) as pool:
-        futures = [pool.submit(block, i) for i in range(n_blocks)]
         try:
-            for future in as_completed(futures):
-                future.result()
-                if progress is not None:
-                    progress(min(BLOCK_EVENTS, n_events))
+            blocks = list(pool.map(make, *zip(*tasks, strict=True))) if tasks else []
+            kept = dict.fromkeys((process for process, _ in n_events), 0)
+            for (process, _, _), (_, _, weights) in zip(tasks, blocks, strict=True):
+                kept[process] += len(weights)
+            return _joined(blocks, pool), list(kept.values())
         except BaseException:
             pool.shutdown(cancel_futures=True)  # an interrupt need not wait for blocks not yet begun
             raise
-    return _joined([f.result() for f in futures])
 
 
-def _joined(blocks: Sequence[Sample]) -> Sample:
-    if not blocks:
-        n_features, n_record = len(SCHEMA.features), len(SCHEMA.record)
-        return np.empty((n_features, 0), np.float32), np.empty((n_record, 0), np.float32), np.empty(0)
-    features, records, weights = zip(*blocks, strict=True)
-    return np.concatenate(features, axis=1), np.concatenate(records, axis=1), np.concatenate(weights)
+def _joined(blocks: Sequence[Sample], pool: ThreadPoolExecutor) -> Sample:
+    """All blocks, one after the other; threads share the copy, and the touch of new memory that it is."""
+    ends = np.cumsum([0, *(len(weights) for _, _, weights in blocks)])
+    joined = (
+        np.empty((len(SCHEMA.features), ends[-1]), np.float32),
+        np.empty((len(SCHEMA.record), ends[-1]), np.float32),
+        np.empty(ends[-1]),
+    )
+
+    def copy(block: Sample, start: int, end: int) -> None:
+        for target, part in zip(joined, block, strict=True):
+            target[..., start:end] = part
+
+    list(pool.map(copy, blocks, ends[:-1], ends[1:]))
+    return joined

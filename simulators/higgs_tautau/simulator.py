@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.events import Events, Schema, concatenate
+from fairuniverse.events import Events, Schema
 from fairuniverse.nuisance import Boundary, NuisanceParameter, complete
 from fairuniverse.pools import StoredPool
 from fairuniverse.protocols import Process, Sampler
@@ -131,22 +131,19 @@ class HiggsTauTau:
     ) -> Events:
         if prescale < 1:
             raise InvalidDataError(f"prescale = {prescale} must be at least 1: one event in so many is kept")
-        parts = []
-        for code, (process, n) in enumerate(zip(self._processes, counts, strict=True)):
-            features, record, weights = generate_prescaled(
-                process.name,
-                n,
-                prescale,
-                seed=seed,
-                purpose=purpose,
-                recoils=self._recoils,
-                n_threads=n_threads,
-                progress=progress,
-            )
-            weights *= process.expected_yield / (weights.sum() or 1.0)
-            codes = np.full(len(weights), code, np.uint8)
-            parts.append(Events(SCHEMA, features, weights, codes, PROCESS_NAMES, record))
-        return concatenate(parts)
+        (features, record, weights), kept = generate_prescaled(
+            list(zip(PROCESS_NAMES, counts, strict=True)),
+            prescale,
+            seed=seed,
+            purpose=purpose,
+            recoils=self._recoils,
+            n_threads=n_threads,
+            progress=progress,
+        )
+        for process, part in zip(self._processes, np.split(weights, np.cumsum(kept)[:-1]), strict=True):
+            part *= process.expected_yield / (part.sum() or 1.0)
+        codes = np.repeat(np.arange(len(kept), dtype=np.uint8), kept)
+        return Events(SCHEMA, features, weights, codes, PROCESS_NAMES, record)
 
     def acceptances(
         self, n_events: Mapping[str, int], *, seed: int, purpose: str = "simulate"

@@ -101,7 +101,7 @@ def shift_with_rows(
         SCHEMA,
         features,
         _scaled_weights(events, values, rows),
-        None if events.process is None else events.process[rows],
+        None if events.process is None else events.process.take(rows),
         events.processes,
     )
     return selected, rows
@@ -256,9 +256,9 @@ def _scaled_weights(
     events: Events, values: Mapping[str, float], rows: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
     if events.process is not None and events.weights is not None:
+        weights = events.weights.take(rows)
         factors = np.array([normalisation(NUISANCES, values, p) for p in events.processes])
-        scaled: NDArray[np.float64] = events.weights[rows] * factors[events.process[rows]]
-        return scaled
+        return weights if (factors == 1).all() else weights * factors[events.process[rows]]
     scales = [p.name for p in NUISANCES if p.kind == "normalisation" and values[p.name] != p.nominal]
     if scales:
         raise InvalidDataError(
