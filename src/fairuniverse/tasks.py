@@ -143,7 +143,7 @@ class _Host:
     def __init__(self, job: Job, n_threads: int = 1) -> None:
         _require_same_versions(job.versions)
         self._benchmark = job.benchmark(n_threads)
-        self._crewing = Crewing(job.backend(), 1, n_threads, threading.Event())
+        self._crewing = Crewing(_backend(job), 1, n_threads, threading.Event())
         self._needs_training = job.needs_training
         self._stack = ExitStack()
         who = Report().host
@@ -226,6 +226,16 @@ class _Host:
         return self._lanes[number]
 
 
+_backends: dict[str, Backend] = {}
+
+
+def _backend(job: Job) -> Backend:
+    """The backend of a job, tried out once in a process and session."""
+    if job.session not in _backends:
+        _backends[job.session] = job.backend()
+    return _backends[job.session]
+
+
 _kept: dict[tuple[str, int], _Host] = {}
 
 
@@ -242,6 +252,8 @@ def release(session: str | None = None) -> None:
     """End what this process holds for a session, or for all of them."""
     for key in [key for key in _kept if session in (None, key[0])]:
         _kept.pop(key).close()
+    for name in [name for name in _backends if session in (None, name)]:
+        del _backends[name]
 
 
 def _require_same_versions(versions_there: Mapping[str, str]) -> None:

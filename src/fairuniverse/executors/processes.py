@@ -8,8 +8,10 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from importlib import import_module
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -28,12 +30,16 @@ _Task = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 class ProcessPool:
     """Processes of this machine, one core each. One that ends costs its own task and is replaced.
 
+    They start at once, while the host prepares the first task.
+
     Args:
         n_workers: Number of processes.
+        preload: Modules that a process imports before its first task.
     """
 
-    def __init__(self, n_workers: int) -> None:
+    def __init__(self, n_workers: int, *, preload: Sequence[str] = ()) -> None:
         self.n_workers = n_workers
+        self._preload = preload
         self.description = f"{n_workers} processes"
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._processes: list[_Process] = []
@@ -86,6 +92,8 @@ class ProcessPool:
     def _look_after_one(self) -> None:
         """Give a process its tasks, and take a new one when it has ended."""
         process: _Process | None = None
+        with suppress(OSError):  # which the first task tells
+            process = self._start()
         while task := self._tasks.get():
             future, function, arguments = task
             if not future.set_running_or_notify_cancel():
@@ -103,7 +111,7 @@ class ProcessPool:
             self._end(process)
 
     def _start(self) -> _Process:
-        process = _Process()
+        process = _Process(self._preload)
         self._processes.append(process)
         if self._is_stopped:
             process.terminate()
@@ -120,11 +128,11 @@ class _Process:
     Threads of this one are not copied into it, as a fork would.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Sequence[str]) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, there = context.Pipe()
         # Not a daemon in the sense of multiprocessing: tasks start processes of their own.
-        self._process = context.Process(target=_serve, args=(there, os.getpid()))
+        self._process = context.Process(target=_serve, args=(there, os.getpid(), preload))
         self._process.start()
         there.close()
 
@@ -158,13 +166,16 @@ class _Process:
         return f"by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
 
 
-def _serve(connection: Connection, parent: int) -> None:
+def _serve(connection: Connection, parent: int, preload: Sequence[str]) -> None:
     """Do tasks until the other side is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host of the run decides what Ctrl-C ends
     signal.signal(signal.SIGTERM, _leave)
     end_with_parent(signal.SIGTERM)
     if os.getppid() != parent:
         _leave()
+    for name in preload:
+        with suppress(ImportError):  # which the task tells that needs it
+            import_module(name)
     while True:
         try:
             message = connection.recv_bytes()
