@@ -20,6 +20,7 @@ from fairuniverse.errors import ExecutorError, StorageError
 from fairuniverse.executors import Executor, WorkerLostError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.presentation import block_of
+from fairuniverse.repeatability import Recorded, Repeatability, together
 from fairuniverse.station import Benchmark
 from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, release
 
@@ -36,6 +37,9 @@ _VISIBLE_S = 60.0
 
 _RECORD_S = 5.0
 """How often manifests are written again while workers are being lost, seconds."""
+
+_DRAW, _ANSWER = 0.7, 0.3
+"""Typical time to draw a toy and to answer it, in times that a submission takes to start."""
 
 _AHEAD = 2
 """Tasks that are handed out for each worker."""
@@ -146,7 +150,8 @@ class Distribution:
             n_threads: Threads for each fit.
         """
         unfitted = [n for n, entry in enumerate(self._entries) if entry.missing and not entry.has_model]
-        for number, found in self._each(fit, {number: (number, n_threads) for number in unfitted}):
+        tasks = {self._entries[number].name: (number, n_threads) for number in unfitted}
+        for number, found in zip(unfitted, self._each(fit, tasks), strict=True):
             self._entries[number].record_fit(found)
         needs_training = any(entry.needs_training for entry in self._entries if entry.has_model)
         self._job = replace(self._job, needs_training=needs_training)
@@ -184,9 +189,16 @@ class Distribution:
     def ask_again(self) -> None:
         """Have some toys of every submission asked again, by processes that have seen no other."""
         recorded = {n: entry.to_ask_again() for n, entry in enumerate(self._entries) if entry.has_model}
-        tasks = {number: (number, toys) for number, toys in recorded.items() if toys is not None}
-        for number, found in self._each(ask_again, tasks):
-            self._entries[number].record_repeatability(found)
+        shares = share_out({n: toys for n, toys in recorded.items() if toys}, self._executor.n_workers)
+        names = [", ".join(self._entries[n].name for n in share) for share in shares]
+        numbered = enumerate(zip(names, shares, strict=True), start=1)
+        tasks = {f"{name} ({i})": (share,) for i, (name, share) in numbered}
+        found: dict[int, list[Repeatability]] = {}
+        for part in self._each(ask_again, tasks):
+            for number, outcome in part.items():
+                found.setdefault(number, []).append(outcome)
+        for number, parts in found.items():
+            self._entries[number].record_repeatability(together(parts))
 
     def _record(self) -> None:
         """Write into the manifests what this session did."""
@@ -200,22 +212,20 @@ class Distribution:
             self._recorded, self._recorded_at = lost, time.monotonic()
             self._record()
 
-    def _each(
-        self, task: Callable[..., T], arguments: Mapping[int, tuple[Any, ...]]
-    ) -> Iterator[tuple[int, T]]:
-        """Outcome of a task for each of some submissions; one whose worker is lost is done again."""
-        futures = {n: self._executor.submit(task, self._job, *a) for n, a in arguments.items()}
-        for number, future in futures.items():
+    def _each(self, task: Callable[..., T], arguments: Mapping[str, tuple[Any, ...]]) -> Iterator[T]:
+        """Outcome of a task for each of some arguments, by name; one whose worker is lost is done again."""
+        futures = {name: self._executor.submit(task, self._job, *a) for name, a in arguments.items()}
+        for name, future in futures.items():
             for n_tries in itertools.count(1):
                 try:
-                    yield number, self._wait_for(future)
+                    yield self._wait_for(future)
                     break
                 except WorkerLostError as error:
-                    what = f"{task.__name__} of {self._entries[number].name}: {error}"
+                    what = f"{task.__name__} of {name}: {error}"
                     self._tally.retries.append(what)
                     if n_tries == MAX_TRIES:
                         raise ExecutorError(f"{what}, {n_tries} times") from error
-                    future = self._executor.submit(task, self._job, *arguments[number])
+                    future = self._executor.submit(task, self._job, *arguments[name])
 
     def _wait_for(self, future: Future[T]) -> T:
         """Outcome of a task, as long as there may be workers."""
@@ -303,3 +313,31 @@ class Distribution:
             )
         self._tally.retries += [f"block {number}: {reason}" for number in numbers]
         return list(blocks)
+
+
+def share_out(
+    recorded: Mapping[int, Sequence[Recorded]], n_workers: int
+) -> list[dict[int, Sequence[Recorded]]]:
+    """Parts of the check for so many workers: some submissions, asked about some of their toys.
+
+    A part draws each of its toys, and starts each of its submissions, so that few submissions are shared out
+    by toys, and many by submission.
+    """
+    n_toys = max(map(len, recorded.values()), default=0)
+
+    def longest(n_parts: tuple[int, int]) -> float:
+        toys, submissions = (-(-n // k) for n, k in zip((n_toys, len(recorded)), n_parts, strict=True))
+        return toys * _DRAW + submissions * (1 + toys * _ANSWER)
+
+    possible = [
+        (i, j)
+        for i in range(1, n_toys + 1)
+        for j in range(1, len(recorded) + 1)
+        if i * j <= max(n_workers, 1)
+    ]
+    if not possible:
+        return []
+    by_toys, by_submission = min(possible, key=longest)
+    groups = [sorted(recorded)[j::by_submission] for j in range(by_submission)]
+    shares = [{n: recorded[n][i::by_toys] for n in group} for i in range(by_toys) for group in groups]
+    return [{n: toys for n, toys in share.items() if toys} for share in shares if any(share.values())]

@@ -19,7 +19,6 @@ from fairuniverse.submission import Submission
 from fairuniverse.team import Outcome, Patience, Row, Team
 
 if TYPE_CHECKING:
-    from fairuniverse.events import Events
     from fairuniverse.pseudo_experiments import Truth
 
 
@@ -146,33 +145,27 @@ class Entry:
             stack.pop_all()
         return team
 
-    def to_ask_again(self) -> list[Recorded] | None:
-        """Toys to ask a fresh process again; None if there are none to be asked, which is then recorded."""
+    def to_ask_again(self) -> list[Recorded]:
+        """Toys to ask a fresh process again; if there are none, the reason is recorded."""
         if self.store.manifest.get("fit", {}).get("status") == "fit_failed":
-            return None
+            return []
         if self.station.is_fresh:
             self.record_repeatability(Repeatability("fresh"))
-            return None
+            return []
         if not self.has_model:
-            why = "the model cannot be saved, so no fresh process has it"
-            self.record_repeatability(Repeatability("not_checked", why))
-            return None
+            return self._not_checked("the model cannot be saved, so no fresh process has it")
         truths = self._benchmark.pseudo_experiments.truths()
         rng = generator(self._benchmark.config.seed, "toys asked again")
-        return choose(_recorded(truths, self.store.rows()), rng=rng)
+        chosen = choose(_recorded(truths, self.store.rows()), rng=rng)
+        return chosen or self._not_checked("no toy has a valid answer")
+
+    def _not_checked(self, why: str) -> list[Recorded]:
+        self.record_repeatability(Repeatability("not_checked", why))
+        return []
 
     def record_repeatability(self, found: Repeatability) -> None:
         """Note whether answers depend on the toy alone."""
         self.store.update(repeatability=found.to_json())
-
-    def ask_again(self, training: SharedTraining) -> None:
-        """Record whether answers depend on the toy alone, if there is a model that gave any."""
-        recorded = self.to_ask_again()
-        if recorded is not None:
-            self.record_repeatability(self.station.ask_again(training, recorded, self._draw))
-
-    def _draw(self, truth: Truth) -> Events:
-        return self._benchmark.pseudo_experiments.draw(truth, n_threads=self._crewing.n_threads).events
 
 
 def _recorded(truths: Sequence[Truth], rows: Sequence[Row]) -> list[Recorded]:

@@ -8,8 +8,9 @@ measurement, and its score is not that of the method. What is asked again is cho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,11 @@ from fairuniverse.team import Lane
 if TYPE_CHECKING:
     from fairuniverse.events import Events
     from fairuniverse.pseudo_experiments import Truth
+
+T = TypeVar("T")
+
+Key = tuple[int, int]
+"""Which toy: its set, and its number in the set."""
 
 N_AGAIN = 4
 """Toys that are asked again: the last one and some before it."""
@@ -69,6 +75,11 @@ class Recorded:
     truth: Truth
     answer: Answer
 
+    @property
+    def key(self) -> Key:
+        """Which toy it is."""
+        return _key(self.truth)
+
 
 def choose(recorded: Sequence[Recorded], *, rng: np.random.Generator) -> list[Recorded]:
     """Toys to ask again, of those with a valid answer in the order of presentation: the last comes first.
@@ -80,74 +91,112 @@ def choose(recorded: Sequence[Recorded], *, rng: np.random.Generator) -> list[Re
     return [recorded[i] for i in (last, *others)] if recorded else []
 
 
-def ask_again(
-    recorded: Sequence[Recorded],
-    *,
-    lane: Callable[[], Lane],
-    draw: Callable[[Truth], Events],
-    told: Callable[[Truth], Mapping[str, float] | None],
-) -> Repeatability:
-    """Compare recorded answers with those of a fresh process.
+@dataclass(frozen=True)
+class Doubted:
+    """A submission that is asked again.
 
-    Args:
-        recorded: Toys with valid answers.
+    Attributes:
+        recorded: Toys with valid answers, at least one, in the order in which they are shown.
         lane: Makes a lane whose process has seen no toy.
-        draw: Draws a toy's events.
         told: What a reference is told of a truth.
     """
-    if not recorded:
-        return Repeatability("not_checked", "no toy has a valid answer")
-    toy = SharedTable()
+
+    recorded: Sequence[Recorded]
+    lane: Callable[[], Lane]
+    told: Callable[[Truth], Mapping[str, float] | None]
+
+
+def ask_again(submissions: Sequence[Doubted], *, draw: Callable[[Truth], Events]) -> list[Repeatability]:
+    """Compare recorded answers of submissions with those of fresh processes, one of each.
+
+    Args:
+        submissions: Who is asked about what; a toy is drawn once for all of them.
+        draw: Draws a toy's events.
+    """
+    toy, truths = SharedTable(), {r.key: r.truth for s in submissions for r in s.recorded}
+    checks = [_Check(submission, toy) for submission in submissions]
     try:
-        return _compare(recorded, lane, lambda truth, who: _answer(truth, who, toy, draw, told))
+        for key in in_turn([[r.key for r in s.recorded] for s in submissions]):
+            asked = [check for check in checks if check.is_about(truths[key])]
+            if asked:
+                toy.write(feature_columns(draw(truths[key])))
+            for check in asked:
+                check.ask(truths[key])
+        return [check.outcome() for check in checks]
     finally:
+        for check in checks:
+            check.close()
         toy.close()
 
 
-def _compare(
-    recorded: Sequence[Recorded], lane: Callable[[], Lane], ask: Callable[[Truth, Lane], Answer]
-) -> Repeatability:
-    fresh, largest = lane(), 0.0
-    try:
-        for entry in recorded:
-            found = difference(entry.answer, ask(entry.truth, fresh))
-            largest = max(largest, found)
-            if found > TOLERANCE:
-                return _explain(entry.truth, found, len(recorded), lane, ask)
-    finally:
-        fresh.close()
-    return Repeatability("ok", n_toys=len(recorded), largest_difference=largest)
+def in_turn(lists: Sequence[Sequence[T]]) -> list[T]:
+    """The first of each list, then the second of each, and so on; what comes again is left out."""
+    return list(dict.fromkeys(x for column in zip_longest(*lists) for x in column if x is not None))
 
 
-def _explain(
-    truth: Truth,
-    found: float,
-    n_toys: int,
-    lane: Callable[[], Lane],
-    ask: Callable[[Truth, Lane], Answer],
-) -> Repeatability:
-    """Tell a method that remembers from one that draws random numbers."""
-    firsts = []
-    for _ in range(2):
-        fresh = lane()
-        try:
-            firsts.append(ask(truth, fresh))
-        finally:
-            fresh.close()
-    status = "not_repeatable" if difference(*firsts) > TOLERANCE else "order_dependent"
-    much = f"by {found:.2g} widths of the interval" if found < np.inf else "and none where there was one"
-    return Repeatability(status, f"{STATUSES[status]}, {much}", n_toys, min(found, _FAILED))
+def together(parts: Sequence[Repeatability]) -> Repeatability:
+    """Outcome of a check that was done in parts, each with a fresh process of its own."""
+    first = next((part for part in parts if part.status != "ok"), parts[0])
+    largest = max(part.largest_difference for part in parts)
+    return replace(first, n_toys=sum(part.n_toys for part in parts), largest_difference=largest)
 
 
-def _answer(
-    truth: Truth,
-    lane: Lane,
-    toy: SharedTable,
-    draw: Callable[[Truth], Events],
-    told: Callable[[Truth], Mapping[str, float] | None],
-) -> Answer:
-    toy.write(feature_columns(draw(truth)))
-    return lane.ask(toy, nuisances=told(truth))[0]
+class _Check:
+    """The check of one submission.
+
+    Args:
+        submission: Who is asked.
+        toy: Memory that holds the toy.
+    """
+
+    def __init__(self, submission: Doubted, toy: SharedTable) -> None:
+        self._lane, self._told, self._toy = submission.lane, submission.told, toy
+        self._answers = {entry.key: entry.answer for entry in submission.recorded}
+        self._fresh: Lane | None = None
+        self._largest = 0.0
+        self._found: Repeatability | None = None
+
+    def is_about(self, truth: Truth) -> bool:
+        """Whether it has something to learn from this toy."""
+        return self._found is None and _key(truth) in self._answers
+
+    def ask(self, truth: Truth) -> None:
+        """Ask about the toy in memory."""
+        self._fresh = self._fresh or self._lane()
+        found = difference(self._answers[_key(truth)], self._answer(truth, self._fresh))
+        self._largest = max(self._largest, found)
+        if found > TOLERANCE:
+            self._found = self._explain(truth, found)
+
+    def outcome(self) -> Repeatability:
+        """What was found."""
+        return self._found or Repeatability("ok", n_toys=len(self._answers), largest_difference=self._largest)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._fresh:
+            self._fresh.close()
+
+    def _explain(self, truth: Truth, found: float) -> Repeatability:
+        """Tell a method that remembers from one that draws random numbers."""
+        firsts = []
+        for _ in range(2):
+            fresh = self._lane()
+            try:
+                firsts.append(self._answer(truth, fresh))
+            finally:
+                fresh.close()
+        status = "not_repeatable" if difference(*firsts) > TOLERANCE else "order_dependent"
+        much = f"by {found:.2g} widths of the interval" if found < np.inf else "and none where there was one"
+        message = f"{STATUSES[status]}, {much}"
+        return Repeatability(status, message, len(self._answers), min(found, _FAILED))
+
+    def _answer(self, truth: Truth, lane: Lane) -> Answer:
+        return lane.ask(self._toy, nuisances=self._told(truth))[0]
+
+
+def _key(truth: Truth) -> Key:
+    return truth.i_mu, truth.i_toy
 
 
 def difference(first: Answer, second: Answer) -> float:

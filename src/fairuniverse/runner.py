@@ -22,6 +22,7 @@ from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import SharedTraining
 from fairuniverse.presentation import Presentation
 from fairuniverse.provenance import n_cores
+from fairuniverse.repeatability import ask_again
 from fairuniverse.station import Benchmark, Crewing, share_training
 from fairuniverse.store import LocalPlace, RunStore, Where, open_place, read_results
 from fairuniverse.submission import Submission
@@ -30,6 +31,7 @@ from fairuniverse.tasks import Job
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from fairuniverse.events import Events
     from fairuniverse.pseudo_experiments import Truth
     from fairuniverse.results import Results
     from fairuniverse.team import Team
@@ -163,9 +165,19 @@ class _Session:
         with closing(share_training(self._benchmark, is_needed=is_needed)) as training:
             self._answer([entry for entry in entries if entry.missing], training)
             self._crewing.stop.clear()
-            for entry in entries:
-                with _clock(f"asking {entry.name} again"):
-                    entry.ask_again(training)
+            self._ask_again(entries, training)
+
+    def _ask_again(self, entries: Sequence[Entry], training: SharedTraining) -> None:
+        """Record whether answers depend on the toy alone, for submissions with a model that gave any."""
+        recorded = {entry: toys for entry in entries if (toys := entry.to_ask_again())}
+        doubted = [entry.station.doubted(training, toys) for entry, toys in recorded.items()]
+        with _clock(f"asking {_names(list(recorded))} again"):
+            for entry, found in zip(recorded, ask_again(doubted, draw=self._draw), strict=True):
+                entry.record_repeatability(found)
+
+    def _draw(self, truth: Truth) -> Events:
+        """A toy's events; their arrays are reused by the next draw."""
+        return self._benchmark.pseudo_experiments.draw(truth, n_threads=self._crewing.n_threads).events
 
     def _distribute(self, site: Site) -> None:
         """Have everything done elsewhere that can be."""
@@ -201,14 +213,8 @@ class _Session:
                 self._show(teams)
 
     def _show(self, teams: Sequence[Team]) -> None:
-        pseudo_experiments, crewing = self._benchmark.pseudo_experiments, self._crewing
-        crew = Crew(
-            self._toys,
-            teams,
-            draw=lambda truth: pseudo_experiments.draw(truth, n_threads=crewing.n_threads).events,
-            n_workers=crewing.n_workers,
-            stop=crewing.stop,
-        )
+        n_workers, stop = self._crewing.n_workers, self._crewing.stop
+        crew = Crew(self._toys, teams, draw=self._draw, n_workers=n_workers, stop=stop)
         with _progress(_names(self._entries), len(self._toys) * len(teams), sum(map(len, teams))) as bar:
             crew.work(bar.update)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from fairuniverse.errors import SubmissionError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.output import OutputLog
 from fairuniverse.isolation.process import SharedTraining, Worker
-from fairuniverse.repeatability import Recorded, Repeatability, ask_again
+from fairuniverse.repeatability import Doubted, Recorded
 from fairuniverse.store import RunFolder, prefixed
 from fairuniverse.submission import Submission
 from fairuniverse.team import PART_S, Lane, Outcome, Patience, Row, Team
@@ -175,17 +175,14 @@ class Station:
         patience = Patience(earlier)
         return Team(places, lanes, write=self.write, patience=patience, told=self.told, part_s=part_s)
 
-    def ask_again(
-        self, training: SharedTraining, recorded: Sequence[Recorded], draw: Callable[[Truth], Events]
-    ) -> Repeatability:
-        """Compare recorded answers with those of a process that has seen no other toy.
+    def doubted(self, training: SharedTraining, recorded: Sequence[Recorded]) -> Doubted:
+        """The submission as it is asked again.
 
         Args:
             training: The training set.
             recorded: Toys with valid answers.
-            draw: Draws a toy's events.
         """
-        return ask_again(recorded, lane=partial(self.lane, training), draw=draw, told=self.told)
+        return Doubted(recorded, partial(self.lane, training), self.told)
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Record finished toys in the run folder."""

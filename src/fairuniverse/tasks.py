@@ -27,6 +27,7 @@ from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.presentation import BLOCK_TOYS, Presentation
 from fairuniverse.provenance import versions
 from fairuniverse.repeatability import Recorded, Repeatability
+from fairuniverse.repeatability import ask_again as ask_fresh
 from fairuniverse.station import Benchmark, Crewing, Fit, Station, share_training
 from fairuniverse.store import RunFolder
 from fairuniverse.submission import Submission, load_submission
@@ -126,15 +127,14 @@ def fit(job: Job, number: int, n_threads: int) -> Fit:
         return outcome
 
 
-def ask_again(job: Job, number: int, recorded: Sequence[Recorded]) -> Repeatability:
-    """Ask one submission of a job some toys again, in a process that has seen no other.
+def ask_again(job: Job, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int, Repeatability]:
+    """Ask submissions of a job some toys again, in processes that have seen no other.
 
     Args:
         job: The job.
-        number: Number of the submission in the job.
-        recorded: The toys, with the answers that they have.
+        recorded: The toys of each submission, by its number in the job, with the answers that they have.
     """
-    return _host(job).ask_again(number, recorded)
+    return _host(job).ask_again(recorded)
 
 
 class _Host:
@@ -188,9 +188,13 @@ class _Host:
             if team.is_lost:
                 report.lost.setdefault(number, block.number)
 
-    def ask_again(self, number: int, recorded: Sequence[Recorded]) -> Repeatability:
-        """Compare answers with those of a fresh process."""
-        return self.stations[number].ask_again(self.training, recorded, self._draw)
+    def ask_again(self, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int, Repeatability]:
+        """Compare answers with those of fresh processes, which take the place of those that gave them."""
+        for number in recorded:
+            if lane := self._lanes.get(number):
+                lane.close()
+        doubted = [self.stations[number].doubted(self.training, toys) for number, toys in recorded.items()]
+        return dict(zip(recorded, ask_fresh(doubted, draw=self._draw), strict=True))
 
     def _draw(self, truth: Truth) -> Events:
         return self._benchmark.pseudo_experiments.draw(truth).events

@@ -114,7 +114,8 @@ def run(
             logger.warning("no graphics processor is here: submissions on this machine run without one")
         name = backend.name if isolation == "auto" else isolation
         there = partial(_benchmark_for, benchmark.config, benchmark.folder.resolve())
-        in_processes = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
+        elsewhere = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
+        in_processes = partial(_itself, backend) if choice.name == "processes" else elsewhere
         results = run_submissions(
             benchmark,
             [(submission, runs / submission.name) for submission in loaded],
@@ -125,6 +126,11 @@ def run(
             site=Site(opened, there, in_processes) if opened else None,
         )
     return dict(zip(names, results, strict=True))
+
+
+def _itself(backend: Backend) -> Backend:
+    """A backend that was tried out on this machine already."""
+    return backend
 
 
 def _benchmark_for(config: BenchmarkConfig, folder: Path, n_threads: int) -> Benchmark:

@@ -92,12 +92,14 @@ class ProcessPool:
     def _look_after_one(self) -> None:
         """Give a process its tasks, and take a new one when it has ended."""
         process: _Process | None = None
+        is_idle = True
         with suppress(OSError):  # which the first task tells
             process = self._start()
         while task := self._tasks.get():
             future, function, arguments = task
             if not future.set_running_or_notify_cancel():
                 continue
+            is_idle = False
             try:
                 process = process or self._start()
                 future.set_result(process.do(function, arguments))
@@ -108,6 +110,8 @@ class ProcessPool:
                     process = None
                 future.set_exception(error)
         if process:
+            if is_idle:
+                process.terminate()  # it may still import what no task needed
             self._end(process)
 
     def _start(self) -> _Process:
