@@ -78,9 +78,10 @@ def test_tables_tell_where_they_come_from(tables):
     assert nominal["origin"] == shifted["origin"] == library["origin"] | {"options": {"recoil": "tables"}}
     assert (nominal["origin"]["simulator"], nominal["origin"]["seed"]) == ("higgs_tautau", 3)
     assert nominal["origin"]["n_events"]["ttbar"] == 3000
-    assert shifted["shifted"]["nuisances"]["tes"] == 1.03
-    assert shifted["shifted"]["nuisances"]["jes"] == 1.0
-    assert "shifted" not in nominal
+    (shift,) = shifted["shifts"]
+    assert (shift["nuisances"]["tes"], shift["nuisances"]["jes"]) == (1.03, 1.0)
+    assert (shift["systematics"], shift["source"]) == ("posthoc", "tables.parquet")
+    assert "shifts" not in nominal
     assert nominal["production"] == {}
     assert library["production"]["htautau"]["acceptance"] == pytest.approx(0.0589, rel=0.1)
 
@@ -129,6 +130,9 @@ def test_shifted_tables_are_named(tables):
     answer = api.compare([tables / "shifted.parquet"], tables / "tables.parquet", with_classifier=False)
     assert answer.notes == ("shifted.parquet is a shifted table, selected already: tes = 1.03",)
     assert answer.render().startswith(answer.notes[0])
+    api.shift_table(tables / "shifted.parquet", tables / "twice.parquet", {"jes": 0.98})
+    twice = api.compare([tables / "twice.parquet"], tables / "tables.parquet", with_classifier=False)
+    assert [note.rpartition(": ")[2] for note in twice.notes] == ["tes = 1.03", "jes = 0.98"]
     assert {y.selected for y in answer.yields if y.sample == "shifted.parquet"} == {1.0}
 
 

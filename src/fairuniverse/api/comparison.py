@@ -105,9 +105,9 @@ class _Sample:
 
     def remarks(self, world: Simulator) -> Iterator[str]:
         """What makes it another table than one of nominal events."""
-        if isinstance(shifted := self.metadata.get("shifted"), dict):
-            nominal = {p.name: p.nominal for p in world.nuisances}
-            values = [f"{n} = {v:g}" for n, v in shifted["nuisances"].items() if v != nominal.get(n)]
+        nominal = {p.name: p.nominal for p in world.nuisances}
+        for shift in self.metadata.get("shifts", []):
+            values = [f"{n} = {v:g}" for n, v in shift["nuisances"].items() if v != nominal.get(n)]
             yield (
                 f"{self.name} is a shifted table, selected already: "
                 f"{', '.join(values) or 'every nuisance parameter at its nominal value'}"

@@ -127,20 +127,16 @@ def shift_table(
     if table.events.record is not None:
         events = replace(events, record=np.take(table.events.record, rows, axis=1))
     extra = {name: values[rows] for name, values in table.extra.items()}
-    metadata = read_metadata(source)
-    shifted = {
+    known = read_metadata(source)
+    shift = {
         "nuisances": complete(world.nuisances, nuisances),
         "systematics": systematics_option(simulator, compat).get("systematics"),
         "seed": seed if noise is None else None,
         "source": source.name,
         "fairuniverse": __version__,
     }
-    write_table(
-        output,
-        Table(events, extra),
-        signal=_signals(world),
-        metadata={**({"origin": metadata["origin"]} if "origin" in metadata else {}), "shifted": shifted},
-    )
+    metadata = {"origin": known.get("origin"), "shifts": [*known.get("shifts", []), shift]}
+    write_table(output, Table(events, extra), signal=_signals(world), metadata=metadata)
     return len(table.events), len(events)
 
 
