@@ -166,7 +166,7 @@ class ScoreCard:
             f"{_printable(self.submission)}: {self.n_toys} pseudo-experiments, {self.n_sets} values of mu, "
             f"{self.n_failed} failed"
         )
-        lines = [f"UNFINISHED: {self._missing_toys()}"] if self.n_missing else []
+        lines = [f"UNFINISHED: {self.missing_toys()}"] if self.n_missing else []
         lines += [head, "-" * len(head), *self._warning_lines()]
         if self.is_reference:
             lines.append("reference: knows the true nuisances, which no method does")
@@ -180,7 +180,8 @@ class ScoreCard:
             )
         return "\n".join(lines) + "\n"
 
-    def _missing_toys(self) -> str:
+    def missing_toys(self) -> str:
+        """What makes it unfinished, in words."""
         return f"{self.n_missing} of {self.n_toys} toys have no answer"
 
     def _warning_lines(self) -> list[str]:
@@ -278,7 +279,7 @@ def render_summary(cards: Sequence[ScoreCard]) -> str:
     ]
     rule = "-" * len(lines[0])
     notes = [
-        f"unfinished: {_printable(card.submission)}, {card._missing_toys()} and count as failed"
+        f"unfinished: {_printable(card.submission)}, {card.missing_toys()} and count as failed"
         for card in cards
         if card.n_missing
     ]

@@ -1,7 +1,5 @@
 """Tasks for processes of a pool, which import them by name."""
 
-import sys
-
 
 class StubbornError(Exception):
     """Can be pickled but not unpickled."""
@@ -18,8 +16,3 @@ def fail(error):
 def fail_stubbornly():
     """Raise what does not come back as it was."""
     raise StubbornError("no way", "back")
-
-
-def is_imported(name):
-    """Whether this process has a module."""
-    return name in sys.modules

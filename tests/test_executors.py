@@ -12,7 +12,7 @@ import pytest
 
 from fairuniverse.errors import ExecutorError, InvalidDataError
 from fairuniverse.executors import ProcessPool, WhereToWork, WorkerLostError
-from pool_tasks import fail, fail_stubbornly, is_imported
+from pool_tasks import fail, fail_stubbornly
 from processes import running_below
 
 
@@ -28,26 +28,6 @@ def test_tasks_are_done_by_other_processes(pool):
     found = {pool.submit(os.getpid).result() for _ in range(10)}
     assert os.getpid() not in found
     assert 1 <= len(found) <= 2
-
-
-def test_processes_start_at_once():
-    """Before there is a task; without one, they end with the pool."""
-    before = set(psutil.Process().children())
-    with ProcessPool(2):
-        end = time.monotonic() + 60
-        spawned: set[psutil.Process] = set()
-        while len(spawned) < 2 and time.monotonic() < end:
-            spawned = set(running_below("spawn_main", os.getpid())) - before
-            time.sleep(0.01)
-        assert len(spawned) == 2
-    assert set(psutil.Process().children()) <= before
-
-
-def test_modules_are_there_before_the_first_task():
-    """One that does not exist is left to the task that needs it."""
-    with ProcessPool(1, preload=["fairuniverse.tasks", "no_such_module"]) as pool:
-        assert pool.submit(is_imported, "fairuniverse.tasks").result()
-        assert not pool.submit(is_imported, "no_such_module").result()
 
 
 def test_errors_come_back(pool):

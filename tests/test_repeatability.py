@@ -1,12 +1,15 @@
 """Which toys are asked again, in whose turn, and how parts of the check become one answer."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from fairuniverse.distribution import share_out
+from fairuniverse.events import Events, Feature, Schema
 from fairuniverse.isolation.answers import Answer
 from fairuniverse.pseudo_experiments import Truth
-from fairuniverse.repeatability import Recorded, Repeatability, choose, in_turn, together
+from fairuniverse.repeatability import Doubted, Recorded, Repeatability, ask_again, choose, together
 
 
 def recorded(n):
@@ -14,21 +17,73 @@ def recorded(n):
     return [Recorded(Truth(0, i, 1.0, {}), Answer("ok", "", 1.0, 0.5, 1.5)) for i in range(n)]
 
 
+def key(entry):
+    """Which toy it is."""
+    return entry.truth.i_mu, entry.truth.i_toy
+
+
 def test_the_last_toy_comes_first():
     """Four toys are chosen, each once, the last before the others; of fewer, all."""
     chosen = choose(recorded(20), rng=np.random.default_rng(0))
-    keys = [r.key for r in chosen]
+    keys = [key(r) for r in chosen]
     assert keys[0] == (0, 19)
     assert len(set(keys)) == len(keys) == 4
-    assert [r.key for r in choose(recorded(1), rng=np.random.default_rng(0))] == [(0, 0)]
+    assert [key(r) for r in choose(recorded(1), rng=np.random.default_rng(0))] == [(0, 0)]
     assert choose([], rng=np.random.default_rng(0)) == []
 
 
-def test_toys_in_turn():
-    """What several submissions are asked is drawn once, and each is asked its own first toy first."""
-    assert in_turn([[9, 3, 8], [7, 3, 1, 8]]) == [9, 7, 3, 8, 1]
-    assert in_turn([[], [2]]) == [2]
-    assert in_turn([]) == []
+class Answering:
+    """A lane whose answers depend on the toys before if it remembers; it notes what it is shown."""
+
+    def __init__(self, shown, remembers):
+        self.remembers = remembers
+        self.seen = []
+        shown.append(self.seen)
+
+    def ask(self, toy, nuisances):
+        """The answer of `recorded`, or another after the first toy."""
+        shift = 0.1 * len(self.seen) if self.remembers else 0.0
+        self.seen.append(int(nuisances["toy"]))
+        return Answer("ok", "", 1.0 + shift, 0.5 + shift, 1.5 + shift), None
+
+    def close(self):
+        """Nothing to end."""
+
+
+def doubted(toys, remembers=False):
+    """A submission that is asked about these toys, and what its processes are shown."""
+    shown, entries = [], recorded(100)
+    lane = functools.partial(Answering, shown, remembers)
+    return Doubted([entries[i] for i in toys], lane, lambda truth: {"toy": truth.i_toy}), shown
+
+
+def asked(*submissions):
+    """Outcome for each, what its processes were shown, and the toys drawn."""
+    drawn = []
+
+    def draw(truth):
+        drawn.append(truth.i_toy)
+        return Events(Schema((Feature("x", "", "A number."),)), np.zeros((1, 1), np.float32))
+
+    found = ask_again([submission for submission, _ in submissions], draw=draw)
+    return found, [shown for _, shown in submissions], drawn
+
+
+def test_each_submission_is_asked_in_its_own_order():
+    """A toy that several have next is drawn once; nobody is asked another's before its own first."""
+    lists = [[9, 3, 8], [9, 3, 8], [3], [7, 9]]
+    found, shown, drawn = asked(*map(doubted, lists))
+    assert shown == [[toys] for toys in lists]
+    assert drawn == [9, 3, 7, 3, 9, 8]
+    assert [(f.status, f.n_toys) for f in found] == [("ok", len(toys)) for toys in lists]
+
+
+def test_one_that_remembers_is_found_beside_honest_ones():
+    """It is asked no more, and two fresh processes agree with each other; the other is asked to the end."""
+    (honest, hostile), shown, _ = asked(doubted([9, 3, 8]), doubted([9, 3, 8], remembers=True))
+    assert (honest.status, hostile.status) == ("ok", "order_dependent")
+    assert hostile.largest_difference == pytest.approx(0.1)
+    assert shown == [[[9, 3, 8]], [[9, 3], [3], [3]]]
 
 
 def test_parts_together():
@@ -49,8 +104,8 @@ def test_shares(n_submissions, n_workers, n_parts):
     toys = {n: recorded(4) for n in range(n_submissions)}
     shares = share_out(toys, n_workers)
     assert len(shares) == n_parts
-    asked = sorted((n, r.key) for share in shares for n, part in share.items() for r in part)
-    assert asked == sorted((n, r.key) for n, part in toys.items() for r in part)
+    asked = sorted((n, key(r)) for share in shares for n, part in share.items() for r in part)
+    assert asked == sorted((n, key(r)) for n, part in toys.items() for r in part)
 
 
 def test_few_submissions_are_shared_out_by_toys_and_many_by_submission():

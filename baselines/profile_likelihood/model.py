@@ -135,7 +135,7 @@ class Observable:
             trees, quantiles = zip(*threads.map(learn, (0, 1)), strict=True)
         edges = np.array(quantiles)
         fine = cls(seen, trees, edges, n_threads=n_threads)
-        return cls(seen, trees, edges, _merge_poor_bins(fine(table), table), n_threads)
+        return cls(seen, trees, edges, _merge_poor_bins(fine(table), table))
 
     def __call__(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Bin of each event, shape (n_events,)."""

@@ -71,8 +71,6 @@ def generate_prescaled(
         is_core = is_signal_like(features)
         rows = np.flatnonzero(is_core | (coins * prescale < 1))
         weights = np.where(is_core[rows], 1.0, float(prescale))
-        if progress is not None:
-            progress(size)
         return features.take(rows, axis=1), record.take(rows, axis=1), weights
 
     tasks = [
@@ -82,10 +80,14 @@ def generate_prescaled(
     ]
     with ThreadPoolExecutor(n_threads) as pool:
         try:
-            blocks = list(pool.map(make, *zip(*tasks, strict=True))) if tasks else []
+            blocks: list[Sample] = []
             kept = dict.fromkeys((process for process, _ in n_events), 0)
-            for (process, _, _), (_, _, weights) in zip(tasks, blocks, strict=True):
-                kept[process] += len(weights)
+            futures = [pool.submit(make, *task) for task in tasks]
+            for (process, _, size), future in zip(tasks, futures, strict=True):
+                blocks.append(future.result())
+                kept[process] += len(blocks[-1][2])
+                if progress is not None:
+                    progress(size)
             return _joined(blocks, pool), list(kept.values())
         except BaseException:
             pool.shutdown(cancel_futures=True)  # an interrupt need not wait for blocks not yet begun

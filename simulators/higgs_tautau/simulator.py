@@ -17,7 +17,7 @@ from fairuniverse.protocols import Process, Sampler
 from fairuniverse.seeding import Streams
 from fairuniverse.worlds import require_option
 
-from .fast import BLOCK_EVENTS, Library, fill_block, generate_records
+from .fast import Library, fill_block, generate_records
 from .fresh import FreshSampler
 from .pool import PoolSampler
 from .prescale import generate_prescaled
@@ -25,6 +25,9 @@ from .schema import SCHEMA
 from .stored import StoredSampler, pool_rows
 from .systematics import nominal_features, shift_events, shift_with_rows
 from .world import LUMINOSITY, NUISANCES, PROCESS_NAMES, YIELDS, processes
+
+ACCEPTANCE_EVENTS = 20_000
+"""Events of a process whose candidates are counted for its acceptance."""
 
 Systematics = Literal["detector", "posthoc", "official"]
 
@@ -148,7 +151,7 @@ class HiggsTauTau:
     def acceptances(
         self, n_events: Mapping[str, int], *, seed: int, purpose: str = "simulate"
     ) -> dict[str, dict[str, float]]:
-        """Acceptance and leading-order yield of the processes, of the first block of each.
+        """Acceptance and leading-order yield of the processes, of `ACCEPTANCE_EVENTS` of each: to 0.7 %.
 
         Returns:
             Numbers of each process with events; nothing where events do not come from a library, since the
@@ -157,14 +160,13 @@ class HiggsTauTau:
         if self._recoils is None:
             return {}
         return {
-            process: self._acceptance(self._recoils, process, min(n, BLOCK_EVENTS), seed, purpose)
+            process: self._acceptance(self._recoils, process, seed, purpose)
             for process, n in zip(PROCESS_NAMES, self._counts(n_events), strict=True)
             if n
         }
 
-    def _acceptance(
-        self, recoils: Library, process: str, n: int, seed: int, purpose: str
-    ) -> dict[str, float]:
+    def _acceptance(self, recoils: Library, process: str, seed: int, purpose: str) -> dict[str, float]:
+        n = ACCEPTANCE_EVENTS
         out = np.empty((len(SCHEMA.record), n), np.float32)
         n_candidates = fill_block(out, 0, n, process, seed=seed, purpose=purpose, block=0, recoils=recoils)
         acceptance = recoils.share(process) * n / n_candidates

@@ -150,7 +150,7 @@ class Distribution:
             n_threads: Threads for each fit.
         """
         unfitted = [n for n, entry in enumerate(self._entries) if entry.missing and not entry.has_model]
-        tasks = {self._entries[number].name: (number, n_threads) for number in unfitted}
+        tasks = [(self._entries[number].name, (number, n_threads)) for number in unfitted]
         for number, found in zip(unfitted, self._each(fit, tasks), strict=True):
             self._entries[number].record_fit(found)
         needs_training = any(entry.needs_training for entry in self._entries if entry.has_model)
@@ -191,8 +191,7 @@ class Distribution:
         recorded = {n: entry.to_ask_again() for n, entry in enumerate(self._entries) if entry.has_model}
         shares = share_out({n: toys for n, toys in recorded.items() if toys}, self._executor.n_workers)
         names = [", ".join(self._entries[n].name for n in share) for share in shares]
-        numbered = enumerate(zip(names, shares, strict=True), start=1)
-        tasks = {f"{name} ({i})": (share,) for i, (name, share) in numbered}
+        tasks = [(name, (share,)) for name, share in zip(names, shares, strict=True)]
         found: dict[int, list[Repeatability]] = {}
         for part in self._each(ask_again, tasks):
             for number, outcome in part.items():
@@ -212,10 +211,10 @@ class Distribution:
             self._recorded, self._recorded_at = lost, time.monotonic()
             self._record()
 
-    def _each(self, task: Callable[..., T], arguments: Mapping[str, tuple[Any, ...]]) -> Iterator[T]:
-        """Outcome of a task for each of some arguments, by name; one whose worker is lost is done again."""
-        futures = {name: self._executor.submit(task, self._job, *a) for name, a in arguments.items()}
-        for name, future in futures.items():
+    def _each(self, task: Callable[..., T], named: Sequence[tuple[str, tuple[Any, ...]]]) -> Iterator[T]:
+        """Outcome of a task for each of some arguments with names; one whose worker is lost is done again."""
+        futures = [self._executor.submit(task, self._job, *arguments) for _, arguments in named]
+        for (name, arguments), future in zip(named, futures, strict=True):
             for n_tries in itertools.count(1):
                 try:
                     yield self._wait_for(future)
@@ -225,7 +224,7 @@ class Distribution:
                     self._tally.retries.append(what)
                     if n_tries == MAX_TRIES:
                         raise ExecutorError(f"{what}, {n_tries} times") from error
-                    future = self._executor.submit(task, self._job, *arguments[name])
+                    future = self._executor.submit(task, self._job, *arguments)
 
     def _wait_for(self, future: Future[T]) -> T:
         """Outcome of a task, as long as there may be workers."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,11 +21,6 @@ from fairuniverse.team import Lane
 if TYPE_CHECKING:
     from fairuniverse.events import Events
     from fairuniverse.pseudo_experiments import Truth
-
-T = TypeVar("T")
-
-Key = tuple[int, int]
-"""Which toy: its set, and its number in the set."""
 
 N_AGAIN = 4
 """Toys that are asked again: the last one and some before it."""
@@ -75,11 +69,6 @@ class Recorded:
     truth: Truth
     answer: Answer
 
-    @property
-    def key(self) -> Key:
-        """Which toy it is."""
-        return _key(self.truth)
-
 
 def choose(recorded: Sequence[Recorded], *, rng: np.random.Generator) -> list[Recorded]:
     """Toys to ask again, of those with a valid answer in the order of presentation: the last comes first.
@@ -110,18 +99,20 @@ def ask_again(submissions: Sequence[Doubted], *, draw: Callable[[Truth], Events]
     """Compare recorded answers of submissions with those of fresh processes, one of each.
 
     Args:
-        submissions: Who is asked about what; a toy is drawn once for all of them.
+        submissions: Who is asked about what, each in its own order. A toy that several are asked about at the
+            same point is drawn once.
         draw: Draws a toy's events.
     """
-    toy, truths = SharedTable(), {r.key: r.truth for s in submissions for r in s.recorded}
+    toy = SharedTable()
     checks = [_Check(submission, toy) for submission in submissions]
     try:
-        for key in in_turn([[r.key for r in s.recorded] for s in submissions]):
-            asked = [check for check in checks if check.is_about(truths[key])]
-            if asked:
-                toy.write(feature_columns(draw(truths[key])))
-            for check in asked:
-                check.ask(truths[key])
+        for number in range(max((len(s.recorded) for s in submissions), default=0)):
+            asked: dict[tuple[int, int], list[_Check]] = {}
+            for check in checks:
+                if (entry := check.entry(number)) is not None:
+                    asked.setdefault((entry.truth.i_mu, entry.truth.i_toy), []).append(check)
+            for group in asked.values():
+                _show(toy, number, group, draw)
         return [check.outcome() for check in checks]
     finally:
         for check in checks:
@@ -129,9 +120,13 @@ def ask_again(submissions: Sequence[Doubted], *, draw: Callable[[Truth], Events]
         toy.close()
 
 
-def in_turn(lists: Sequence[Sequence[T]]) -> list[T]:
-    """The first of each list, then the second of each, and so on; what comes again is left out."""
-    return list(dict.fromkeys(x for column in zip_longest(*lists) for x in column if x is not None))
+def _show(toy: SharedTable, number: int, checks: Sequence[_Check], draw: Callable[[Truth], Events]) -> None:
+    """Ask these about a toy that is the next of all of them."""
+    entry = checks[0].entry(number)
+    assert entry is not None
+    toy.write(feature_columns(draw(entry.truth)))
+    for check in checks:
+        check.ask(number)
 
 
 def together(parts: Sequence[Repeatability]) -> Repeatability:
@@ -151,26 +146,29 @@ class _Check:
 
     def __init__(self, submission: Doubted, toy: SharedTable) -> None:
         self._lane, self._told, self._toy = submission.lane, submission.told, toy
-        self._answers = {entry.key: entry.answer for entry in submission.recorded}
+        self._recorded = submission.recorded
         self._fresh: Lane | None = None
         self._largest = 0.0
         self._found: Repeatability | None = None
 
-    def is_about(self, truth: Truth) -> bool:
-        """Whether it has something to learn from this toy."""
-        return self._found is None and _key(truth) in self._answers
+    def entry(self, number: int) -> Recorded | None:
+        """What it is asked about at this point; None if there is nothing more to learn."""
+        return self._recorded[number] if self._found is None and number < len(self._recorded) else None
 
-    def ask(self, truth: Truth) -> None:
+    def ask(self, number: int) -> None:
         """Ask about the toy in memory."""
+        entry = self._recorded[number]
         self._fresh = self._fresh or self._lane()
-        found = difference(self._answers[_key(truth)], self._answer(truth, self._fresh))
+        found = difference(entry.answer, self._answer(entry.truth, self._fresh))
         self._largest = max(self._largest, found)
         if found > TOLERANCE:
-            self._found = self._explain(truth, found)
+            self._found = self._explain(entry.truth, found)
 
     def outcome(self) -> Repeatability:
         """What was found."""
-        return self._found or Repeatability("ok", n_toys=len(self._answers), largest_difference=self._largest)
+        return self._found or Repeatability(
+            "ok", n_toys=len(self._recorded), largest_difference=self._largest
+        )
 
     def close(self) -> None:
         """End the process."""
@@ -189,14 +187,10 @@ class _Check:
         status = "not_repeatable" if difference(*firsts) > TOLERANCE else "order_dependent"
         much = f"by {found:.2g} widths of the interval" if found < np.inf else "and none where there was one"
         message = f"{STATUSES[status]}, {much}"
-        return Repeatability(status, message, len(self._answers), min(found, _FAILED))
+        return Repeatability(status, message, len(self._recorded), min(found, _FAILED))
 
     def _answer(self, truth: Truth, lane: Lane) -> Answer:
         return lane.ask(self._toy, nuisances=self._told(truth))[0]
-
-
-def _key(truth: Truth) -> Key:
-    return truth.i_mu, truth.i_toy
 
 
 def difference(first: Answer, second: Answer) -> float:

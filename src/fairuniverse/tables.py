@@ -106,7 +106,7 @@ def write_table(
         writer(temporary, columns)
     content = {**metadata_of(table.events, columns), **(metadata or {})}
     with atomic_path(metadata_path(path)) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
 
 
 def require_writable_table(path: Path) -> None:
@@ -142,6 +142,11 @@ def metadata_of(events: Events, columns: Mapping[str, object]) -> dict[str, Any]
 def metadata_path(path: Path) -> Path:
     """The file beside a table that tells its size and sums of weights."""
     return path.with_name(f"{path.stem}_metadata.json")
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's, a path or anything else as JSON can hold it."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

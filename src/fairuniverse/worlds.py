@@ -325,7 +325,8 @@ def require_option(name: str, value: object, allowed: Sequence[object]) -> None:
         InvalidConfigError: It is not.
     """
     if value not in allowed:
-        raise InvalidConfigError(f"{name} = {value!r}: {did_you_mean(value, map(str, allowed))}", option=name)
+        words = f"{name} = {value!r} is not allowed"
+        raise InvalidConfigError(f"{words}: {did_you_mean(value, map(str, allowed))}", option=name)
 
 
 def require_positive(**options: float) -> None:

@@ -33,10 +33,16 @@ def test_yields():
     assert signal.n_effective == pytest.approx(16 / 6)
     assert signal.expected_error == pytest.approx(math.sqrt(6))
     assert signal.selected == 0.75
-    assert signal.selected_error == pytest.approx(math.sqrt(0.75 * 0.25 * 6 / 16))
+    assert signal.selected_error == pytest.approx(math.sqrt((0.25**2 * 5 + 0.75**2 * 1) / 16))
     assert signal.acceptance == 0.1
     assert (background.selected, background.selected_error) == (1.0, 0.0)
     assert math.isnan(background.acceptance)
+
+
+def test_yields_of_negative_weights():
+    """They count as what they are: the sum and its error."""
+    (found,) = process_yields("a", events_of([1, 1, 1, -1]), events_of([1, 1]), {})
+    assert (found.expected, found.expected_error, found.n_effective) == (2.0, 2.0, 1.0)
 
 
 def test_yields_of_bare_events():
@@ -82,7 +88,7 @@ def test_tables_tell_where_they_come_from(tables):
     assert (shift["nuisances"]["tes"], shift["nuisances"]["jes"]) == (1.03, 1.0)
     assert (shift["systematics"], shift["source"]) == ("posthoc", "tables.parquet")
     assert "shifts" not in nominal
-    assert nominal["production"] == {}
+    assert "production" not in nominal
     assert library["production"]["htautau"]["acceptance"] == pytest.approx(0.0589, rel=0.1)
 
 
@@ -128,12 +134,52 @@ def test_page(validation, tables):
 def test_shifted_tables_are_named(tables):
     """A shifted table is not taken for a nominal one, and its selection is done."""
     answer = api.compare([tables / "shifted.parquet"], tables / "tables.parquet", with_classifier=False)
-    assert answer.notes == ("shifted.parquet is a shifted table, selected already: tes = 1.03",)
+    assert answer.notes == (
+        "shifted.parquet is a shifted table: tes = 1.03",
+        "all are compared after the selection, since shifted.parquet is selected",
+    )
     assert answer.render().startswith(answer.notes[0])
+    assert {y.selected for y in answer.yields if y.sample == "shifted.parquet"} == {1.0}
     api.shift_table(tables / "shifted.parquet", tables / "twice.parquet", {"jes": 0.98})
     twice = api.compare([tables / "twice.parquet"], tables / "tables.parquet", with_classifier=False)
-    assert [note.rpartition(": ")[2] for note in twice.notes] == ["tes = 1.03", "jes = 0.98"]
-    assert {y.selected for y in answer.yields if y.sample == "shifted.parquet"} == {1.0}
+    assert [note.rpartition(": ")[2] for note in twice.notes[:2]] == ["tes = 1.03", "jes = 0.98"]
+
+
+def test_selected_tables_are_compared_with_selected_ones(tables):
+    """A table against its own selected copy: the margin is no difference, in whatever file it stands."""
+    api.shift_table(tables / "tables.parquet", tables / "same.parquet", {})
+    (tables / "same_metadata.json").unlink()
+    answer = api.compare([tables / "same.parquet"], tables / "tables.parquet", with_classifier=False)
+    assert max(d.ks for d in answer.comparisons[0].distances) < 1e-3
+    assert len(answer.notes) == 1
+
+
+def test_a_table_is_not_written_over(tables):
+    """The page needs a name of its own."""
+    path = tables / "tables.parquet"
+    before = path.read_bytes()
+    with pytest.raises(InvalidDataError, match="is one of the tables"):
+        api.compare([path], Path("higgs_tautau.full"), output=path)
+    assert path.read_bytes() == before
+
+
+def test_foreign_metadata_are_passed_over(tables, tmp_path):
+    """What others call by our names is no error, in comparing and in shifting."""
+    table = tmp_path / "foreign.parquet"
+    table.write_bytes((tables / "tables.parquet").read_bytes())
+    foreign = {"origin": {"url": "x"}, "production": "Pythia", "shifts": None}
+    (tmp_path / "foreign_metadata.json").write_text(json.dumps(foreign))
+    assert api.compare([table], tables / "library.parquet", with_classifier=False).notes == ()
+    api.shift_table(table, tmp_path / "shifted.parquet", {"tes": 1.01})
+    assert "origin" not in json.loads((tmp_path / "shifted_metadata.json").read_text())
+
+
+def test_metadata_hold_numbers_of_numpy(tmp_path):
+    """Seeds and numbers of events may come from arrays, options may be paths."""
+    path = tmp_path / "t.parquet"
+    api.simulate("higgs_tautau", {}, {"htautau": np.int64(50)}, path, seed=np.int64(3))
+    origin = json.loads((tmp_path / "t_metadata.json").read_text())["origin"]
+    assert (origin["seed"], origin["n_events"]) == (3, {"htautau": 50})
 
 
 def test_tables_of_one_name(tables, tmp_path):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.api.benchmark import read_primary
-from fairuniverse.api.events import systematics_option
+from fairuniverse.api.events import ours, systematics_option
 from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.registry import is_block_source, make_block_source, make_simulator
@@ -55,15 +55,23 @@ def compare(
     if twice := [path for path in simulated if list(simulated).count(path) > 1]:
         raise InvalidDataError(f"{twice[0]} is named twice: name each table that is judged once")
     if output is not None:
+        _require_other(output, [*simulated, reference])
         require_chart_libraries()
     world = make_simulator(simulator, systematics_option(simulator, None))
-    *judged, standard = samples = _read([*simulated, reference], world)
+    samples = _read([*simulated, reference], world)
+    yields = [y for sample in samples for y in sample.yields()]
+    remarks = [remark for sample in samples for remark in sample.remarks(world)]
+    selected = [s.name for s in samples if len(s.selected) == len(s.events)]
+    if 0 < len(selected) < len(samples):
+        remarks.append(f"all are compared after the selection, since {', '.join(selected)} is selected")
+        samples = [replace(s, events=s.selected) for s in samples]
+    *judged, standard = samples
     validation = Validation(
         standard.name,
         tuple(s.name for s in judged),
         tuple(_compare(judged, standard, with_classifier)),
-        tuple(y for sample in samples for y in sample.yields(world)),
-        tuple(remark for sample in samples for remark in sample.remarks(world)),
+        tuple(yields),
+        tuple(remarks),
     )
     if output is not None:
         facts = {sample.name: sample.origin for sample in samples}
@@ -79,39 +87,46 @@ class _Sample:
         name: This name.
         path: What the user called it.
         events: Its events, derived features computed anew.
-        metadata: What the file beside it tells.
+        selected: Those that the world selects at nominal nuisances.
+        metadata: What the file beside it tells of its making.
     """
 
     name: str
     path: Path
     events: Events
+    selected: Events
     metadata: Mapping[str, Any]
 
     @property
     def origin(self) -> str:
         """Where it comes from, as far as its metadata tell."""
-        origin = self.metadata.get("origin")
-        if not isinstance(origin, dict):
-            return str(self.path)
-        options = (f"{name}={value}" for name, value in origin.get("options", {}).items())
-        return ", ".join([f"{self.path}: {origin['simulator']}", *options, f"seed {origin['seed']}"])
+        words = [str(self.path)]
+        if origin := self.metadata.get("origin"):
+            words = [f"{self.path}: {origin.get('simulator')}"]
+            words += [f"{name}={value}" for name, value in origin["options"].items()]
+            words.append(f"seed {origin['seed']}")
+        return ", ".join([*words, *(["shifted"] if self.metadata.get("shifts") else [])])
 
-    def yields(self, world: Simulator) -> Iterator[ProcessYield]:
+    def yields(self) -> Iterator[ProcessYield]:
         """Its processes."""
         from fairuniverse.comparison import process_yields
 
-        selected = world.shift(self.events, {}, streams=Streams(0))
-        yield from process_yields(self.name, self.events, selected, self.metadata.get("production", {}))
+        production = self.metadata.get("production", {})
+        yield from process_yields(self.name, self.events, self.selected, production)
 
     def remarks(self, world: Simulator) -> Iterator[str]:
         """What makes it another table than one of nominal events."""
         nominal = {p.name: p.nominal for p in world.nuisances}
         for shift in self.metadata.get("shifts", []):
             values = [f"{n} = {v:g}" for n, v in shift["nuisances"].items() if v != nominal.get(n)]
-            yield (
-                f"{self.name} is a shifted table, selected already: "
-                f"{', '.join(values) or 'every nuisance parameter at its nominal value'}"
-            )
+            told = ", ".join(values) or "every nuisance parameter at its nominal value"
+            yield f"{self.name} is a shifted table: {told}"
+
+
+def _require_other(output: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write over a table."""
+    if output.resolve() in {path.resolve() for path in inputs}:
+        raise InvalidDataError(f"{output} is one of the tables: give the page another name")
 
 
 def _read(paths: Sequence[Path], world: Simulator) -> list[_Sample]:
@@ -119,12 +134,15 @@ def _read(paths: Sequence[Path], world: Simulator) -> list[_Sample]:
     from fairuniverse.tables import read_metadata
 
     names = [path.name for path in paths]
+    short = [n if names.count(n) == 1 else str(path) for n, path in zip(names, paths, strict=True)]
+    if short[-1] in short[:-1]:
+        short[-1] += " (itself)"
     samples = []
-    for path in paths:
+    for name, path in zip(short, paths, strict=True):
         file = _file(path)
-        name = path.name if names.count(path.name) == 1 else str(path)
         events = world.derive(read_primary(file, world).events)
-        samples.append(_Sample(name, path, events, read_metadata(file)))
+        selected = world.shift(events, {}, streams=Streams(0))
+        samples.append(_Sample(name, path, events, selected, ours(read_metadata(file))))
     return samples
 
 

@@ -76,8 +76,10 @@ def simulate(
             "fairuniverse": __version__,
         }
     }
-    if isinstance(world, KnowsAcceptance):
-        metadata["production"] = world.acceptances(numbers, seed=seed, purpose=purpose)
+    if isinstance(world, KnowsAcceptance) and (
+        known := world.acceptances(numbers, seed=seed, purpose=purpose)
+    ):
+        metadata["production"] = known
     write_table(output, events, signal=_signals(world), metadata=metadata)
     return events
 
@@ -127,7 +129,7 @@ def shift_table(
     if table.events.record is not None:
         events = replace(events, record=np.take(table.events.record, rows, axis=1))
     extra = {name: values[rows] for name, values in table.extra.items()}
-    known = read_metadata(source)
+    known = ours(read_metadata(source))
     shift = {
         "nuisances": complete(world.nuisances, nuisances),
         "systematics": systematics_option(simulator, compat).get("systematics"),
@@ -135,9 +137,23 @@ def shift_table(
         "source": source.name,
         "fairuniverse": __version__,
     }
-    metadata = {"origin": known.get("origin"), "shifts": [*known.get("shifts", []), shift]}
+    metadata = {**known, "shifts": [*known.get("shifts", []), shift]}
+    metadata.pop("production", None)  # which is of the nominal events
     write_table(output, Table(events, extra), signal=_signals(world), metadata=metadata)
     return len(table.events), len(events)
+
+
+def ours(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What metadata of a table tell of its making in our own words; nothing of what others wrote."""
+    found = {name: metadata.get(name) for name in ("origin", "shifts", "production")}
+    origin, shifts, production = found.values()
+    if not (isinstance(origin, dict) and isinstance(origin.get("options"), dict) and "seed" in origin):
+        del found["origin"]
+    if not (isinstance(shifts, list) and all(isinstance(s, dict) and "nuisances" in s for s in shifts)):
+        del found["shifts"]
+    if not (isinstance(production, dict) and all(isinstance(p, dict) for p in production.values())):
+        del found["production"]
+    return found
 
 
 def systematics_option(simulator: str, mode: str | None) -> dict[str, Any]:

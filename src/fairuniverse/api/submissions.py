@@ -106,16 +106,15 @@ def run(
         raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
     runs = open_place(output)
     hidden = [find_config(config).resolve(), *([runs.path] if isinstance(runs, LocalPlace) else [])]
-    choice = WhereToWork(executor, n_workers, scheduler, cluster, preload=("fairuniverse.tasks", __name__))
-    # Processes start while the sandbox is tried out.
+    backend = choose_backend(isolation, paths, hidden=hidden, with_gpus=with_gpus)
+    if with_gpus and not backend.gpus:
+        logger.warning("no graphics processor is here: submissions on this machine run without one")
+    name = backend.name if isolation == "auto" else isolation
+    choice = WhereToWork(executor, n_workers, scheduler, cluster)
+    there = partial(_benchmark_for, benchmark.config, benchmark.folder.resolve())
+    elsewhere = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
+    in_processes = partial(_itself, backend) if choice.name == "processes" else elsewhere
     with nullcontext() if choice.name in (None, "threads") else choice.open() as opened:
-        backend = choose_backend(isolation, paths, hidden=hidden, with_gpus=with_gpus)
-        if with_gpus and not backend.gpus:
-            logger.warning("no graphics processor is here: submissions on this machine run without one")
-        name = backend.name if isolation == "auto" else isolation
-        there = partial(_benchmark_for, benchmark.config, benchmark.folder.resolve())
-        elsewhere = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
-        in_processes = partial(_itself, backend) if choice.name == "processes" else elsewhere
         results = run_submissions(
             benchmark,
             [(submission, runs / submission.name) for submission in loaded],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -14,8 +15,14 @@ from fairuniverse.events import Events
 MAX_CORRELATED_EVENTS = 200_000
 """Events of each sample, evenly spread, that correlations are computed of."""
 
+MAX_VARIANCE_EVENTS = 20_000
+"""Events, evenly spread, that the errors of correlations are computed of."""
+
 MIN_CORRELATED_EVENTS = 20
 """Effective events that a correlation needs."""
+
+MIN_VARIANCE = 1e-4
+"""Least variance of a correlation times the number of events, for features that are nearly the same."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class Correlations:
         features: Names of the features.
         rho_sim: Shape (n_features, n_features), in the simulated sample.
         rho_ref: Shape (n_features, n_features), in the reference.
-        error: Shape (n_features, n_features), standard errors of the differences, if the samples are equal.
+        error: Shape (n_features, n_features), standard errors of the differences, if the samples are equal:
+            by the influence function in the larger sample.
     """
 
     process: str
@@ -84,7 +92,7 @@ class Correlations:
     @property
     def n_pairs(self) -> int:
         """How many there are; the largest of so many pulls is 2.5 to 3.5 for equal samples."""
-        return int(np.isfinite(np.tril(self.pulls, -1)[np.tril_indices(len(self.features), -1)]).sum())
+        return int(np.isfinite(self.pulls[np.tril_indices(len(self.features), -1)]).sum())
 
     @property
     def farthest(self) -> CorrelationDistance | None:
@@ -100,33 +108,40 @@ def correlations(process: str, simulated: Events, reference: Events) -> Correlat
         simulated: Events to be judged.
         reference: Events to judge by.
     """
-    (rho_sim, n_sim), (rho_ref, n_ref) = (_rank_correlations(_thinned(e)) for e in (simulated, reference))
-    # Large-sample error of a correlation of Gaussian variables.
-    error = (1 - np.minimum(rho_ref**2, 0.99)) * np.sqrt(1 / n_sim + 1 / n_ref)
+    samples = [_thinned(e, MAX_CORRELATED_EVENTS) for e in (simulated, reference)]
+    (rho_sim, n_sim), (rho_ref, n_ref) = (_by_pairs(e, _correlation) for e in samples)
+    larger = samples[int(np.nanmax(n_ref, initial=0) > np.nanmax(n_sim, initial=0))]
+    variance, _ = _by_pairs(_thinned(larger, MAX_VARIANCE_EVENTS), _variance)
+    error = np.sqrt(np.maximum(variance, MIN_VARIANCE) * (1 / n_sim + 1 / n_ref))
     return Correlations(process, reference.schema.names, rho_sim, rho_ref, error)
 
 
-def _thinned(events: Events) -> Events:
-    if len(events) <= MAX_CORRELATED_EVENTS:
+def _thinned(events: Events, n: int) -> Events:
+    if len(events) <= n:
         return events
-    return events.select(np.linspace(0, len(events) - 1, MAX_CORRELATED_EVENTS).astype(np.int64))
+    return events.select(np.linspace(0, len(events) - 1, n).astype(np.int64))
 
 
-def _rank_correlations(events: Events) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Correlations of weighted ranks, and the effective number of events of each pair of features."""
+def _by_pairs(
+    events: Events, of_ranks: Callable[[_Ranks, _Ranks], NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A number for each pair of features, of the events with both, and the effective number of these."""
     weights = np.ones(len(events)) if events.weights is None else np.maximum(events.weights, 0)
     n = len(events.schema.features)
-    rho, n_effective = np.full((n, n), np.nan), np.full((n, n), np.nan)
+    found, n_effective = np.full((n, n), np.nan), np.full((n, n), np.nan)
     for (first, has_first), (second, has_second) in combinations_with_replacement(_by_existence(events), 2):
         has_both = has_first & has_second & (weights > 0)
         common = weights[has_both]
         size = common.sum() ** 2 / np.square(common).sum() if len(common) else 0.0
         if size >= MIN_CORRELATED_EVENTS:
-            ranks = [_ranks(events, i, has_both, common) for i in (first, second)]
-            block = (ranks[0] * common) @ ranks[1].T
+            of_first = _Ranks.of([events.features[i][has_both] for i in first], common)
+            of_second = of_first
+            if second is not first:
+                of_second = _Ranks.of([events.features[i][has_both] for i in second], common)
+            block = of_ranks(of_first, of_second)
             for rows, columns, values in ((first, second, block), (second, first, block.T)):
-                rho[np.ix_(rows, columns)], n_effective[np.ix_(rows, columns)] = values, size
-    return rho, n_effective
+                found[np.ix_(rows, columns)], n_effective[np.ix_(rows, columns)] = values, size
+    return found, n_effective
 
 
 def _by_existence(events: Events) -> list[tuple[list[int], NDArray[np.bool_]]]:
@@ -139,23 +154,62 @@ def _by_existence(events: Events) -> list[tuple[list[int], NDArray[np.bool_]]]:
     return list(groups.values())
 
 
-def _ranks(
-    events: Events, features: list[int], rows: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Standardised ranks of features, shape (n_features, n_rows)."""
-    return np.array([_standardised_ranks(events.features[i][rows], weights) for i in features])
+@dataclass(frozen=True, eq=False)
+class _Ranks:
+    """Ranks of features: the weight below a value with half of the weight at it, as a part of all.
 
-
-def _standardised_ranks(values: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weight below each value with half of the weight at it; centred, of unit sum of squares with weights.
-
-    NaN if all values are equal.
+    Attributes:
+        weights: Shape (n_events,), of sum one.
+        places: Index of each value among the different ones, shape (n_features, n_events).
+        standard: Ranks with mean zero and variance one, shape (n_features, n_events); NaN where all values
+            are equal.
+        spreads: Standard deviations of the ranks, shape (n_features,).
     """
-    _, place = np.unique(values, return_inverse=True)
-    at = np.bincount(place, weights)
-    if len(at) == 1:
-        return np.full(len(values), np.nan)
-    ranks = (np.cumsum(at) - 0.5 * at)[place]
-    ranks -= weights @ ranks / weights.sum()
-    standardised: NDArray[np.float64] = ranks / np.sqrt(weights @ np.square(ranks))
-    return standardised
+
+    weights: NDArray[np.float64]
+    places: NDArray[np.int64]
+    standard: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, columns: Sequence[NDArray[np.float32]], weights: NDArray[np.float64]) -> _Ranks:
+        """Ranks of columns of equal length."""
+        weights = weights / weights.sum()
+        places = np.array([np.unique(column, return_inverse=True)[1] for column in columns], dtype=np.int64)
+        standard, spreads = np.empty(places.shape), np.empty(len(columns))
+        for row, place in enumerate(places):
+            at = np.bincount(place, weights)
+            ranks = (np.cumsum(at) - 0.5 * at)[place] - 0.5
+            spreads[row] = math.sqrt(weights @ np.square(ranks))
+            standard[row] = ranks / spreads[row] if len(at) > 1 else math.nan
+        return cls(weights, places, standard, spreads)
+
+    def above(self, row: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of values over the events in which a feature is larger, those with the same count half."""
+        sums = np.bincount(self.places[row], self.weights * values)
+        total: NDArray[np.float64] = (sums[::-1].cumsum()[::-1] - 0.5 * sums)[self.places[row]]
+        return total
+
+
+def _correlation(first: _Ranks, second: _Ranks) -> NDArray[np.float64]:
+    rho: NDArray[np.float64] = (first.standard * first.weights) @ second.standard.T
+    return rho
+
+
+def _variance(first: _Ranks, second: _Ranks) -> NDArray[np.float64]:
+    """Variance of a correlation of ranks times the number of events, by the square of its influence function.
+
+    An event changes a correlation by its own product, by what it adds to the variances, and by the ranks of
+    all events with larger values, which it raises (Croux and Dehon, Statistical Methods & Applications 19
+    (2010) 497, section 2, here with ties).
+    """
+    rho = _correlation(first, second)
+    variance = np.full(rho.shape, np.nan)
+    for i, j in np.argwhere(np.isfinite(rho)):
+        u, v, r = first.standard[i], second.standard[j], rho[i, j]
+        influence = u * v - 0.5 * r * (u * u + v * v)
+        influence += first.above(i, v - r * u) / first.spreads[i]
+        influence += second.above(j, u - r * v) / second.spreads[j]
+        mean = first.weights @ influence
+        variance[i, j] = first.weights @ np.square(influence - mean)
+    return variance

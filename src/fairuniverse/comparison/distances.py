@@ -25,7 +25,7 @@ def ks_floor(n_first: float, n_second: float) -> float:
     0.0604
     """
     root = math.sqrt(n_first * n_second / (n_first + n_second))
-    return KS_QUANTILE_95 / (root + 0.12 + 0.11 / root)
+    return min(1.0, KS_QUANTILE_95 / (root + 0.12 + 0.11 / root))
 
 
 def feature_distance(process: str, i_feature: int, simulated: Events, reference: Events) -> FeatureDistance:
@@ -61,7 +61,8 @@ def count_fractions(
     inverse_size = 1 / sim.n_effective + 1 / ref.n_effective
     for count in range(MAX_COUNT + 1):
         first, second = (c.fraction(count, count if count < MAX_COUNT else math.inf) for c in (sim, ref))
-        error = math.sqrt(second * (1 - second) * inverse_size)
+        pooled = (sim.n_effective * first + ref.n_effective * second) / (sim.n_effective + ref.n_effective)
+        error = math.sqrt(pooled * max(1 - pooled, 0.0) * inverse_size)
         yield CountFraction(process, reference.schema.names[i_feature], count, first, second, error)
 
 

@@ -174,7 +174,8 @@ class Comparison:
         for c in self.correlations:
             if c.process == process and (pair := c.farthest):
                 yield (
-                    f"  largest difference of {c.n_pairs} correlations: {pair.first} and {pair.second}, "
+                    f"  largest pull of {c.n_pairs} correlations, {pair.pull:+.1f}: "
+                    f"{pair.first} and {pair.second}, "
                     f"{pair.rho_sim:+.3f} simulated, {pair.rho_ref:+.3f} reference, "
                     f"difference {pair.rho_sim - pair.rho_ref:+.3f} +- {pair.error:.3f}"
                 )

@@ -9,6 +9,9 @@ from typing import Any
 from fairuniverse.comparison.results import Comparison, finite
 from fairuniverse.comparison.yields import ProcessYield
 
+_LEGEND = """  expected: sum of weights; selected: part of it that the selection keeps at nominal nuisances;
+  acceptance: part of the generated events in the file, and what it and the cross section give, where known"""
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -56,7 +59,7 @@ class Validation:
         )
         order = list(dict.fromkeys(y.process for y in self.yields))
         rows = sorted(self.yields, key=lambda y: order.index(y.process))
-        return "\n".join(["yields", head, *(_line(y, width) for y in rows)])
+        return "\n".join(["yields", head, *(_line(y, width) for y in rows), _LEGEND])
 
 
 def _line(y: ProcessYield, width: int) -> str:

@@ -23,7 +23,7 @@ class ProcessYield:
         expected: Sum of the weights, the expected number of events; NaN without weights.
         expected_error: Its standard error, the root of the sum of squared weights.
         selected: Fraction of these that the world's selection keeps at nominal nuisances.
-        selected_error: Its binomial standard error.
+        selected_error: Its standard error; binomial where weights are equal.
         acceptance: Fraction of generated events of the process that the sample holds, by the file's metadata;
             NaN where these do not tell.
         leading_order: Expected number of events by cross section, luminosity and acceptance, from the same
@@ -56,22 +56,22 @@ def process_yields(
     """
     for process in events.processes or ("",):
         both = [e.of_process(process) if process else e for e in (events, selected)]
-        weights, kept = (np.ones(len(e)) if e.weights is None else np.maximum(e.weights, 0) for e in both)
-        total, squares = float(weights.sum()), float(np.square(weights).sum())
-        if total == 0:
+        weights, kept = (np.ones(len(e)) if e.weights is None else e.weights for e in both)
+        total, fraction = float(weights.sum()), float(kept.sum() / (weights.sum() or np.nan))
+        squares, squares_kept = (float(np.square(w).sum()) for w in (weights, kept))
+        if total <= 0:
             continue
-        fraction = float(kept.sum()) / total
-        is_weighted = events.weights is not None
+        variance = (1 - fraction) ** 2 * squares_kept + fraction**2 * (squares - squares_kept)
         numbers = production.get(process, {})
         yield ProcessYield(
-            sample,
-            process,
-            len(weights),
-            total**2 / squares,
-            total if is_weighted else math.nan,
-            math.sqrt(squares) if is_weighted else math.nan,
-            fraction,
-            math.sqrt(max(fraction * (1 - fraction), 0.0) * squares) / total,
-            float(numbers.get("acceptance", math.nan)),
-            float(numbers.get("expected_yield", math.nan)),
+            sample=sample,
+            process=process,
+            n_events=len(weights),
+            n_effective=total**2 / squares,
+            expected=math.nan if events.weights is None else total,
+            expected_error=math.nan if events.weights is None else math.sqrt(squares),
+            selected=fraction,
+            selected_error=math.sqrt(max(variance, 0.0)) / total,
+            acceptance=float(numbers.get("acceptance", math.nan)),
+            leading_order=float(numbers.get("expected_yield", math.nan)),
         )

@@ -25,14 +25,12 @@ class WhereToWork:
         n_workers: Processes, or workers of a cluster that is started.
         scheduler: Address of a running Dask scheduler.
         cluster: File that describes a cluster to start; see `fairuniverse.executors.dask.DaskCluster`.
-        preload: Modules that processes import before their first task.
     """
 
     executor: str | None = None
     n_workers: int = 1
     scheduler: str | None = None
     cluster: Path | None = None
-    preload: tuple[str, ...] = ()
 
     @property
     def name(self) -> str | None:
@@ -54,4 +52,4 @@ class WhereToWork:
             raise InvalidDataError(f"no executor {self.name!r}; there are: {', '.join(EXECUTORS)}")
         if self.scheduler or self.cluster:
             raise InvalidDataError(f"executor {self.name!r} has no scheduler or cluster: choose dask")
-        return ProcessPool(self.n_workers, preload=self.preload)
+        return ProcessPool(self.n_workers)

@@ -8,10 +8,8 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
-from importlib import import_module
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -30,16 +28,12 @@ _Task = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 class ProcessPool:
     """Processes of this machine, one core each. One that ends costs its own task and is replaced.
 
-    They start at once, while the host prepares the first task.
-
     Args:
         n_workers: Number of processes.
-        preload: Modules that a process imports before its first task.
     """
 
-    def __init__(self, n_workers: int, *, preload: Sequence[str] = ()) -> None:
+    def __init__(self, n_workers: int) -> None:
         self.n_workers = n_workers
-        self._preload = preload
         self.description = f"{n_workers} processes"
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._processes: list[_Process] = []
@@ -92,14 +86,10 @@ class ProcessPool:
     def _look_after_one(self) -> None:
         """Give a process its tasks, and take a new one when it has ended."""
         process: _Process | None = None
-        is_idle = True
-        with suppress(OSError):  # which the first task tells
-            process = self._start()
         while task := self._tasks.get():
             future, function, arguments = task
             if not future.set_running_or_notify_cancel():
                 continue
-            is_idle = False
             try:
                 process = process or self._start()
                 future.set_result(process.do(function, arguments))
@@ -110,12 +100,10 @@ class ProcessPool:
                     process = None
                 future.set_exception(error)
         if process:
-            if is_idle:
-                process.terminate()  # it may still import what no task needed
             self._end(process)
 
     def _start(self) -> _Process:
-        process = _Process(self._preload)
+        process = _Process()
         self._processes.append(process)
         if self._is_stopped:
             process.terminate()
@@ -132,11 +120,11 @@ class _Process:
     Threads of this one are not copied into it, as a fork would.
     """
 
-    def __init__(self, preload: Sequence[str]) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, there = context.Pipe()
         # Not a daemon in the sense of multiprocessing: tasks start processes of their own.
-        self._process = context.Process(target=_serve, args=(there, os.getpid(), preload))
+        self._process = context.Process(target=_serve, args=(there, os.getpid()))
         self._process.start()
         there.close()
 
@@ -170,16 +158,13 @@ class _Process:
         return f"by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
 
 
-def _serve(connection: Connection, parent: int, preload: Sequence[str]) -> None:
+def _serve(connection: Connection, parent: int) -> None:
     """Do tasks until the other side is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host of the run decides what Ctrl-C ends
     signal.signal(signal.SIGTERM, _leave)
     end_with_parent(signal.SIGTERM)
     if os.getppid() != parent:
         _leave()
-    for name in preload:
-        with suppress(ImportError):  # which the task tells that needs it
-            import_module(name)
     while True:
         try:
             message = connection.recv_bytes()

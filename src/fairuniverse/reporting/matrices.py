@@ -37,12 +37,13 @@ def correlation_figure(process: str, reference: str, sample: str, matrices: Corr
         sample: Name of the sample.
         matrices: Its matrices.
     """
-    below, above = np.tril(matrices.rho_sim, -1), np.triu(matrices.rho_ref, 1)
+    is_below = np.tri(len(matrices.features), k=-1, dtype=bool)
+    both = np.where(is_below, matrices.rho_sim, np.where(is_below.T, matrices.rho_ref, np.nan))
     side_by_side = Panel(
         f"{sample} below the diagonal, {reference} above",
-        _heat_map(matrices.features, below + above, 1.0),
+        _heat_map(matrices.features, both, 1.0),
     )
-    pulls = Panel("pulls", _heat_map(matrices.features, np.tril(matrices.pulls, -1), MAX_PULL))
+    pulls = Panel("pulls", _heat_map(matrices.features, np.where(is_below, matrices.pulls, np.nan), MAX_PULL))
     return Figure(f"{process}, {sample}", "", (side_by_side, pulls), table=_farthest(matrices), is_wide=True)
 
 
@@ -63,11 +64,8 @@ def _farthest(matrices: Correlations) -> Table:
 
 
 def _heat_map(features: Sequence[str], matrix: NDArray[np.float64], limit: float) -> Spec:
-    """A cell for each pair of features; those without a value, and the diagonal, are left empty.
-
-    Zeros are no values: a correlation of real features is never exactly zero.
-    """
-    i, j = np.nonzero(np.nan_to_num(matrix))
+    """A cell for each pair of features that has a value."""
+    i, j = np.nonzero(np.isfinite(matrix))
     values = matrix[i, j]
     numbers = [str(k + 1) for k in range(len(features))]
     names = [f"{name}  {n}" for name, n in zip(features, numbers, strict=True)]

@@ -35,7 +35,7 @@ from fairuniverse.reporting.page import (
     write_page,
 )
 from fairuniverse.reporting.render import require_chart_libraries
-from fairuniverse.reporting.theme import BLUE, INK, PALETTE, Key, keys
+from fairuniverse.reporting.theme import BLUE, DASHES, INK, PALETTE, Key, keys
 
 COLUMNS = (
     "sample",
@@ -149,9 +149,10 @@ def _page(validation: Validation, histograms: pd.DataFrame, facts: Mapping[str, 
 
 
 def _sample_keys(samples: Sequence[str]) -> tuple[Key, ...]:
-    """Lines of the samples, none in the colour of the reference."""
+    """Lines of the samples: none in the colour of the reference, each with dashes of its own."""
+    colors = [c for c in PALETTE if c != BLUE]
     return tuple(
-        Key(k.label, k.color, "none", k.dash) for k in keys(samples, [c for c in PALETTE if c != BLUE])
+        Key(k.label, k.color, "none", DASHES[i % len(DASHES)]) for i, k in enumerate(keys(samples, colors))
     )
 
 
@@ -185,9 +186,6 @@ def _overview(comparison: Comparison, s: ProcessSeparation) -> dict[str, Any]:
     pair = matrix.farthest if matrix else None
     return {
         "process": _process(s.process),
-        "simulated": f"{s.n_sim:,}",
-        "reference": f"{s.n_ref:,}",
-        "in both": f"{s.n_shared:,}",
         "AUC": "not computed" if math.isnan(s.auc) else with_error(s.auc, s.auc_error),
         "features above floor": f"{n_above} of {len(known)}",
         "farthest": f"{worst.feature}: {worst.ks:.3f}, floor {worst.ks_floor:.3f}" if worst else None,
@@ -196,6 +194,9 @@ def _overview(comparison: Comparison, s: ProcessSeparation) -> dict[str, Any]:
             if pair
             else None
         ),
+        "simulated": f"{s.n_sim:,}",
+        "reference": f"{s.n_ref:,}",
+        "in both": f"{s.n_shared:,}",
     }
 
 
@@ -265,8 +266,9 @@ def _distance_table(validation: Validation) -> pd.DataFrame:
     above = distances["ks"] > distances["ks_floor"]
     table = distances.rename(columns=_WORDS).assign(**{"above floor": np.where(above, "yes", "")})
     table["process"] = [_process(p) for p in table["process"]]
-    order = ["sample", *(c for c in table.columns if c != "sample")]
-    return table[order[len(validation.samples) == 1 :]].iloc[np.argsort(~above.to_numpy(), kind="stable")]
+    columns = [c for c in table.columns if c != "sample"]
+    columns = columns if len(validation.samples) == 1 else ["sample", *columns]
+    return table[columns].iloc[np.argsort(~above.to_numpy(), kind="stable")]
 
 
 def _process(name: str) -> str:
