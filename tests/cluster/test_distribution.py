@@ -38,7 +38,7 @@ def test_a_pool_of_processes_gives_the_same_bits(serial, tmp_path, n_workers):
 def test_answers_from_remembered_toys_are_found_by_several_processes(tmp_path):
     """Beside an honest method, whichever process asks about which toys."""
     with ProcessPool(2) as pool:
-        found = run(tmp_path, ["counting", "hostile_remembers"], pool, n_mu=1, n_toys=40)
+        found = run(tmp_path, ["counting", "hostile_remembers"], pool, n_mu=1, n_toys=20)
     statuses = {name: results.manifest["repeatability"] for name, results in found.items()}
     assert statuses["counting"]["status"] == "ok"
     assert statuses["counting"]["n_toys"] == 4

@@ -263,9 +263,9 @@ def test_an_empty_data_set_has_a_likelihood():
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
-        (Gaussian2D, {"toy": "sheared"}, "toy = 'sheared': there are rotated, translated"),
+        (Gaussian2D, {"toy": "sheared"}, "toy = 'sheared' is not allowed: there are rotated, translated"),
         (Gaussian2D, {"luminosity": 0.0}, "luminosity = 0.0 must be a positive number"),
-        (InfernoToy, {"benchmark": 5}, "benchmark = 5: there are 0, 1, 2, 3, 4"),
+        (InfernoToy, {"benchmark": 5}, "benchmark = 5 is not allowed: there are 0, 1, 2, 3, 4"),
         (OnOffCounting, {"tau": float("nan")}, "tau = nan must be a positive number"),
     ],
 )
