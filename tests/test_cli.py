@@ -327,7 +327,8 @@ def test_mistakes_get_one_clear_message(arguments, message, tmp_path, monkeypatc
         (
             "nuisances:",
             "simulator:\n  options:\n    yields: physics\n    systematics: detectr\nnuisances:",
-            "bad.yaml:8: simulator higgs_tautau: systematics = 'detectr' is not allowed: did you mean 'detector'",
+            "bad.yaml:8: simulator higgs_tautau: systematics = 'detectr' is not allowed: "
+            "did you mean 'detector'",
         ),
         (
             "nuisances:",
