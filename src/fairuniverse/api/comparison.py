@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.api.benchmark import read_primary
-from fairuniverse.api.events import ours, systematics_option
+from fairuniverse.api.events import known_provenance, systematics_option
 from fairuniverse.api.progress import progress_bar
 from fairuniverse.errors import InvalidDataError
 from fairuniverse.registry import is_block_source, make_block_source, make_simulator
@@ -142,7 +142,7 @@ def _read(paths: Sequence[Path], world: Simulator) -> list[_Sample]:
         file = _file(path)
         events = world.derive(read_primary(file, world).events)
         selected = world.shift(events, {}, streams=Streams(0))
-        samples.append(_Sample(name, path, events, selected, ours(read_metadata(file))))
+        samples.append(_Sample(name, path, events, selected, known_provenance(read_metadata(file))))
     return samples
 
 

@@ -129,7 +129,7 @@ def shift_table(
     if table.events.record is not None:
         events = replace(events, record=np.take(table.events.record, rows, axis=1))
     extra = {name: values[rows] for name, values in table.extra.items()}
-    known = ours(read_metadata(source))
+    known = known_provenance(read_metadata(source))
     shift = {
         "nuisances": complete(world.nuisances, nuisances),
         "systematics": systematics_option(simulator, compat).get("systematics"),
@@ -143,7 +143,7 @@ def shift_table(
     return len(table.events), len(events)
 
 
-def ours(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def known_provenance(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What metadata of a table tell of its making in our own words; nothing of what others wrote."""
     found = {name: metadata.get(name) for name in ("origin", "shifts", "production")}
     origin, shifts, production = found.values()
