@@ -105,7 +105,7 @@ def soak(argv: list[str], workers: list[psutil.Process], rng: np.random.Generato
 
 def rows(folder: Path) -> pd.DataFrame:
     """Every row of every part, and what it says of the toy."""
-    table = pd.concat([pd.read_parquet(p) for p in (folder / SUBMISSION / "parts").glob("*.parquet")])
+    table = pd.concat([pd.read_parquet(p) for p in (folder / SUBMISSION / "parts").glob("part-*.parquet")])
     return table.sort_values(["i_mu", "i_toy"], ignore_index=True).drop(columns=COSTS, errors="ignore")
 
 

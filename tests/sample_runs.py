@@ -1,12 +1,14 @@
 """Runs of sample submissions in the tiny world, here and elsewhere."""
 
 import time
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from tempfile import mkstemp
 
 import pandas as pd
 
 from conftest import make_tiny
+from fairuniverse.api.benchmark import Benchmark
 from fairuniverse.distribution import Site
 from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.runner import run_submissions
@@ -19,6 +21,25 @@ COSTS = ["wall_time_s", "cpu_time_s", "memory_mib", "submission"]
 def make_benchmark(n_threads, **options):
     """The tiny benchmark, by a function that other processes find under its name."""
     return make_tiny(**options)
+
+
+class Recording(Benchmark):
+    """A benchmark that leaves a file for each time that its training events are made."""
+
+    folder_of_records = Path()
+
+    @cached_property
+    def training_events(self):
+        """As they are."""
+        mkstemp(dir=self.folder_of_records)
+        return super().training_events
+
+
+def make_recording(folder, n_threads):
+    """The tiny benchmark, recording in a folder."""
+    recording = Recording(make_tiny().config)
+    recording.folder_of_records = folder
+    return recording
 
 
 def run(folder, names, executor=None, **options):

@@ -385,7 +385,7 @@ def test_an_interrupted_run_goes_on(uninterrupted, tiny_benchmark, tmp_path, num
     resumed = run(tiny_benchmark(n_toys=40), "slow", folder)
     pd.testing.assert_frame_equal(answers(resumed), answers(uninterrupted), check_exact=True)
     assert (folder / "worker.log").read_text().count("fitting") == 1
-    rows = pd.concat([pd.read_parquet(p) for p in folder.glob("parts/*.parquet")])
+    rows = pd.concat([pd.read_parquet(p) for p in folder.glob("parts/part-*.parquet")])
     assert len(rows) == 80
 
 

@@ -11,7 +11,8 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
@@ -21,7 +22,7 @@ from fairuniverse.executors import Executor, WorkerLostError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.presentation import block_of
 from fairuniverse.repeatability import Recorded, Repeatability, together
-from fairuniverse.station import Benchmark
+from fairuniverse.station import Benchmark, Crewing, share_training
 from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, release
 
 T = TypeVar("T")
@@ -120,12 +121,14 @@ class Distribution:
         job: What all tasks have in common.
         entries: The submissions, in the order of the job.
         executor: Where tasks are done.
+        crewing: How fits are started, and those of this process stopped.
     """
 
-    def __init__(self, job: Job, entries: Sequence[Entry], executor: Executor) -> None:
+    def __init__(self, job: Job, entries: Sequence[Entry], executor: Executor, crewing: Crewing) -> None:
         self._job = job
         self._entries = entries
         self._executor = executor
+        self._crewing = crewing
         self._tally = Tally()
         self._lost: dict[int, int] = {}
         self._tries: Counter[int] = Counter()
@@ -143,18 +146,32 @@ class Distribution:
             self._tally.n_lost = self._executor.n_lost
             self._record()
 
-    def fit(self, *, n_threads: int) -> None:
-        """Fit every submission without a model, each on a worker.
-
-        Args:
-            n_threads: Threads for each fit.
-        """
+    def fit(self) -> None:
+        """Fit every submission without a model, as many at the same time as there are workers."""
         unfitted = [n for n, entry in enumerate(self._entries) if entry.missing and not entry.has_model]
-        tasks = [(self._entries[number].name, (number, n_threads)) for number in unfitted]
-        for number, found in zip(unfitted, self._each(fit, tasks), strict=True):
-            self._entries[number].record_fit(found)
+        entries = [self._entries[number] for number in unfitted]
+        if self._executor.is_here and entries:
+            self._fit_here(entries)
+        else:
+            tasks = [(self._entries[n].name, (n, self._crewing.n_threads)) for n in unfitted]
+            for entry, found in zip(entries, self._each(fit, tasks), strict=True):
+                entry.record_fit(found)
         needs_training = any(entry.needs_training for entry in self._entries if entry.has_model)
         self._job = replace(self._job, needs_training=needs_training)
+
+    def _fit_here(self, entries: Sequence[Entry]) -> None:
+        """Start fits from this process, so that one copy of the training events does for all of them."""
+        benchmark = self._job.benchmark(self._crewing.n_threads)
+        n_fits = self._executor.n_workers
+        with closing(share_training(benchmark)) as training, ThreadPoolExecutor(n_fits) as threads:
+            fits = [threads.submit(entry.station.fit_for_others, training) for entry in entries]
+            try:
+                for entry, found in zip(entries, fits, strict=True):
+                    entry.record_fit(found.result())
+            except BaseException:
+                self._crewing.stop.set()
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def answer(self, watch: Callable[[Tally], object]) -> None:
         """Have all blocks answered.

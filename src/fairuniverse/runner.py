@@ -185,9 +185,9 @@ class _Session:
         job = Job(uuid4().hex, site.benchmark, site.backend, entries)
         names, n_all = _names(self._entries), len(self._toys) * len(self._entries)
         _say(f"on {site.executor.description}")
-        with Distribution(job, self._entries, site.executor) as distribution:
+        with Distribution(job, self._entries, site.executor, self._crewing) as distribution:
             with _clock(f"fitting {names}"):
-                distribution.fit(n_threads=self._crewing.n_threads)
+                distribution.fit()
             n_todo = sum(len(e.missing) for e in self._entries)
             with _progress(names, n_all, n_todo) as bar:
 

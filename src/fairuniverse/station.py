@@ -145,6 +145,13 @@ class Station:
         finally:
             self.folder.publish()
 
+    def fit_for_others(self, training: SharedTraining) -> Fit:
+        """Fit and save: the model is for other processes to load."""
+        fit, worker = self.fit(training)
+        if worker:
+            worker.close()
+        return fit
+
     def lane(self, training: SharedTraining, worker: Worker | None = None) -> Lane:
         """A worker with the saved model, replaced whenever it dies; without one, each fits the model again.
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -119,12 +119,8 @@ def fit(job: Job, number: int, n_threads: int) -> Fit:
         number: Number of the submission in the job.
         n_threads: Threads to fit with.
     """
-    with ExitStack() as stack:
-        host = stack.enter_context(closing(_Host(job, n_threads=n_threads)))
-        outcome, worker = host.stations[number].fit(host.training)
-        if worker:
-            stack.callback(worker.close)
-        return outcome
+    host = _host(job, n_threads)
+    return host.stations[number].fit_for_others(host.training)
 
 
 def ask_again(job: Job, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int, Repeatability]:
@@ -138,13 +134,17 @@ def ask_again(job: Job, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int,
 
 
 class _Host:
-    """What a process holds for a job: the benchmark, the submissions' workers, room for one toy."""
+    """What a process holds for a job: the benchmark, the submissions' workers, room for one toy.
+
+    Attributes:
+        purpose: Whether it has training events, if asked for them, and the threads that it works with.
+    """
 
     def __init__(self, job: Job, n_threads: int = 1) -> None:
         _require_same_versions(job.versions)
         self._benchmark = job.benchmark(n_threads)
         self._crewing = Crewing(_backend(job), 1, n_threads, threading.Event())
-        self._needs_training = job.needs_training
+        self.purpose = job.needs_training, n_threads
         self._stack = ExitStack()
         who = Report().host
         for submission, _, _ in job.submissions:
@@ -173,7 +173,8 @@ class _Host:
     @cached_property
     def training(self) -> SharedTraining:
         """The training set; without events if no model refers to them."""
-        training = share_training(self._benchmark, is_needed=self._needs_training)
+        needs_training, _ = self.purpose
+        training = share_training(self._benchmark, is_needed=needs_training)
         self._stack.callback(training.close)
         return training
 
@@ -243,11 +244,16 @@ def _backend(job: Job) -> Backend:
 _kept: dict[tuple[str, int], _Host] = {}
 
 
-def _host(job: Job) -> _Host:
-    """The host of a job in this thread, kept until the session is released or the process ends."""
-    key = job.session, threading.get_ident()
+def _host(job: Job, n_threads: int = 1) -> _Host:
+    """The host of a job in this thread, kept until another is needed or the session is released.
+
+    All fits of a process share its training set. It goes when toys are answered by models that need none.
+    """
+    key, purpose = (job.session, threading.get_ident()), (job.needs_training, n_threads)
+    if key in _kept and _kept[key].purpose != purpose:
+        _kept.pop(key).close()
     if key not in _kept:
-        _kept[key] = _Host(job)
+        _kept[key] = _Host(job, n_threads)
     return _kept[key]
 
 

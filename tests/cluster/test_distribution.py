@@ -1,19 +1,27 @@
 """Runs whose toys are answered by other processes, on this machine and on a Dask cluster."""
 
 import threading
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fairuniverse import distribution
+from fairuniverse.distribution import Site
 from fairuniverse.executors import ProcessPool
 from fairuniverse.executors.dask import DaskCluster
+from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.production import Sample
+from fairuniverse.runner import run_submissions
+from fairuniverse.submission import load_submission
 from loopback_dask import dask
 from processes import running_below
-from sample_runs import NAMES, assert_same, run, wait_for_part
+from sample_runs import NAMES, assert_same, make_recording, run, wait_for_part
 from tiny_blocks import TinyBlocks
+
+SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +53,24 @@ def test_answers_from_remembered_toys_are_found_by_several_processes(tmp_path):
     assert statuses["hostile_remembers"]["status"] == "order_dependent"
 
 
+def fit_recorded(folder, executor):
+    """Times that training events are made for three submissions, none of which needs them for the toys."""
+    (records := folder / "records").mkdir()
+    make = partial(make_recording, records)
+    names = ["counting", "slow", "hostile_remembers"]
+    submissions = [(load_submission(SUBMISSIONS / name), folder / name) for name in names]
+    site = Site(executor, make, NoIsolation)
+    results = run_submissions(make(1), submissions, backend=NoIsolation(), site=site)
+    assert [r.manifest["fit"]["status"] for r in results] == ["ok"] * 3
+    return len(list(records.iterdir()))
+
+
+def test_fits_of_a_machine_share_training_events(tmp_path):
+    """Those of a pool of processes."""
+    with ProcessPool(2) as pool:
+        assert fit_recorded(tmp_path, pool) == 1
+
+
 def kill_one(folder):
     """End a process of a pool once a block of toys is done."""
     wait_for_part(folder)
@@ -61,7 +87,7 @@ def test_a_process_that_is_killed_changes_nothing(tmp_path, monkeypatch):
         found = run(tmp_path / "killed", ["slow"], pool, n_toys=60)
     killer.join()
     assert_same(found, whole)
-    rows = pd.concat([pd.read_parquet(p) for p in tmp_path.glob("killed/slow/parts/*.parquet")])
+    rows = pd.concat([pd.read_parquet(p) for p in tmp_path.glob("killed/slow/parts/part-*.parquet")])
     assert len(rows) == 120
     (session,) = found["slow"].manifest["sessions"]
     assert session["n_workers_lost"] == 1
@@ -82,6 +108,12 @@ def test_a_dask_cluster_gives_the_same_bits(serial, scheduler, tmp_path):
         found = run(tmp_path, NAMES, cluster, n_toys=30)
     assert_same(found, serial)
     assert found["counting"].manifest["sessions"][0]["executor"].startswith(f"Dask at {scheduler}")
+
+
+def test_fits_of_a_worker_share_training_events(scheduler, tmp_path):
+    """On a cluster, each process makes them once."""
+    with DaskCluster(scheduler, timeout_s=120) as cluster:
+        assert fit_recorded(tmp_path, cluster) <= 2
 
 
 def test_a_sample_made_on_a_cluster(scheduler, tmp_path):

@@ -1,8 +1,10 @@
 """Runs on a real Slurm of two nodes, which live on this machine."""
 
+import socket
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,16 @@ def cluster_file():
             yield file
 
 
+@pytest.fixture
+def occupied_dashboard():
+    """Somebody else on the same machine has the port of Dask's dashboard."""
+    with socket.socket() as other:
+        with suppress(OSError):  # somebody really has it
+            other.bind(("", 8787))
+            other.listen()
+        yield
+
+
 def cancel_one(folder):
     """Cancel a job once a block of toys is done."""
     wait_for_part(folder)
@@ -50,6 +62,8 @@ def cancel_one(folder):
     subprocess.run(["scancel", job], check=True)
 
 
+@pytest.mark.usefixtures("occupied_dashboard")
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket")  # with which Dask tried the port
 def test_a_job_that_is_cancelled_changes_nothing(cluster_file, tmp_path, monkeypatch):
     """One of two jobs ends in the middle of a run: the same table, bit for bit, and the manifest tells."""
     monkeypatch.setattr(distribution, "TASK_S", 0.1)

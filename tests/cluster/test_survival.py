@@ -52,7 +52,7 @@ def dask_folder(tmp_path_factory):
 
 def rows_of(folder):
     """All rows of the parts of a run."""
-    return pd.concat([pd.read_parquet(p) for p in folder.glob("parts/*.parquet")])
+    return pd.concat([pd.read_parquet(p) for p in folder.glob("parts/part-*.parquet")])
 
 
 def kill_client(folder, names, scheduler=""):
@@ -135,25 +135,48 @@ def test_workers_that_never_come_back(tmp_path, undisturbed, dask_folder):
     assert_goes_on(tmp_path, undisturbed)
 
 
-def test_a_fit_whose_worker_is_lost_is_done_again(tmp_path):
-    """By a new process; the manifest tells."""
-    names, folder = ["slow_fit"], tmp_path / "killed"
-    whole = run(tmp_path / "whole", names, n_toys=4)
+def kill_at(word, n_words, folder, victim):
+    """Kill a process, found when it is time, once submissions have printed a word so many times."""
 
     def kill():
-        while not any("fitting" in log.read_text() for log in folder.glob("*/worker*.log")):
+        while sum(log.read_text().count(word) for log in folder.glob("*/worker*.log")) < n_words:
             time.sleep(0.01)
-        running_below("spawn_main")[0].kill()
+        victim().kill()
 
     killer = threading.Thread(target=kill, daemon=True)
-    with ProcessPool(1) as pool:
-        killer.start()
-        found = run(folder, names, pool, n_toys=4)
-    killer.join()
+    killer.start()
+    return killer
+
+
+def test_a_fit_whose_worker_is_lost_is_done_again(tmp_path, dask_folder):
+    """By another worker of the cluster; the manifest tells."""
+    from fairuniverse.executors.dask import DaskCluster
+
+    names, folder = ["slow_fit"], tmp_path / "killed"
+    whole = run(tmp_path / "whole", names, n_toys=4)
+    with dask(dask_folder, n_workers=1) as cluster, DaskCluster(cluster.address, timeout_s=120) as executor:
+        (nanny,) = cluster.workers
+        killer = kill_at("fitting", 1, folder, lambda: running_below("spawn_main", nanny.pid)[0])
+        found = run(folder, names, executor, n_toys=4)
+        killer.join()
     assert_same(found, whole)
     (session,) = found["slow_fit"].manifest["sessions"]
     assert session["n_workers_lost"] == 1
-    assert any(retry.startswith("fit of slow_fit: a worker process ended") for retry in session["retries"])
+
+
+def test_a_process_that_is_lost_while_it_asks_again(tmp_path):
+    """The check is done again, by a new process; the manifest tells."""
+    names, folder = ["slow_fit"], tmp_path / "killed"
+    n_toys = 4
+    killer = kill_at("asked", 2 * n_toys + 1, folder, lambda: running_below("spawn_main")[0])
+    with ProcessPool(1) as pool:
+        found = run(folder, names, pool, n_toys=n_toys)
+    killer.join()
+    manifest = found["slow_fit"].manifest
+    assert manifest["repeatability"]["status"] == "ok"
+    (session,) = manifest["sessions"]
+    assert session["n_workers_lost"] == 1
+    assert any(retry.startswith("ask_again of slow_fit: a worker process") for retry in session["retries"])
 
 
 def test_no_scheduler(dask_folder):

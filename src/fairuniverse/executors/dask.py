@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -41,6 +42,9 @@ class DaskCluster:
         ExecutorError: There is no scheduler.
         InvalidConfigError: The file does not describe a cluster.
     """
+
+    is_here = False
+    """See `Executor.is_here`."""
 
     def __init__(
         self,
@@ -211,7 +215,10 @@ def _start(file: Path, n_workers: int) -> Any:
     if name not in classes:
         raise InvalidConfigError(f"{file}: no cluster {name!r}; dask-jobqueue has {', '.join(classes)}")
     try:
-        cluster = getattr(dask_jobqueue, name)(**options)
+        with warnings.catch_warnings():
+            # The dashboard of somebody else on the same login node: ours takes another port, and says which.
+            warnings.filterwarnings("ignore", r"\s*Port \d+ is already in use")
+            cluster = getattr(dask_jobqueue, name)(**options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidConfigError(f"{file}: {name} cannot be made so: {error}") from error
     cluster.adapt(minimum=n_workers, maximum=n_workers)  # unlike scale, this replaces workers that are lost

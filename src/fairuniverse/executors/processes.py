@@ -32,6 +32,9 @@ class ProcessPool:
         n_workers: Number of processes.
     """
 
+    is_here = True
+    """See `Executor.is_here`."""
+
     def __init__(self, n_workers: int) -> None:
         self.n_workers = n_workers
         self.description = f"{n_workers} processes"

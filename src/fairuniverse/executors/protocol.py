@@ -37,6 +37,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def is_here(self) -> bool:
+        """Whether its workers share the cores and the memory of this machine, and nobody else's."""
+        ...
+
+    @property
     def n_lost(self) -> int:
         """Workers that ended before their time."""
         ...

@@ -1,4 +1,4 @@
-"""A fit that takes a second; answers count all events, in units of what training expects."""
+"""A fit that takes a second, and answers that say so: all events, in units of what training expects."""
 
 import time
 
@@ -12,5 +12,7 @@ class Model:
         self.expected = float(train.data["weights"].sum())
 
     def predict(self, test):
+        print("asked", flush=True)
+        time.sleep(0.2)
         ratio = len(test) / self.expected
         return Interval(ratio, ratio - 0.1, ratio + 0.1)
