@@ -1,18 +1,25 @@
 """Runs on a real Slurm of two nodes, which live on this machine."""
 
+import json
+import re
+import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
 import loopback_slurm as slurm
+from conftest import ROOT, make_tiny
 from fairuniverse import distribution
 from fairuniverse.executors.dask import DaskCluster
+from fairuniverse.store import read_results
 from sample_runs import TESTS, assert_same, run, wait_for_part
 
 pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
@@ -78,3 +85,33 @@ def test_a_job_that_is_cancelled_changes_nothing(cluster_file, tmp_path, monkeyp
     (session,) = found["slow"].manifest["sessions"]
     assert session["executor"].startswith("Dask at tcp://127.0.0.1")
     assert session["n_workers_lost"] >= 1
+
+
+def documented_job():
+    """The job script of the documentation."""
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    (job,) = re.findall(r"```sh\n(#!/bin/bash\n.*?)```", text, re.DOTALL)
+    return job
+
+
+HERE = ["--partition=debug", "--nodes=2", "--ntasks-per-node=1", "--time=10", "--wait", "--export=ALL"]
+
+
+def test_the_documented_job(cluster_file, tmp_path, monkeypatch):
+    """As it is written, but for the size: from a benchmark and a submission to scores."""
+    (tmp_path / "fairuniverse" / "bin").mkdir(parents=True)
+    programs = Path(sys.executable).parent
+    (tmp_path / "fairuniverse" / "bin" / "activate").write_text(f"PATH={programs}:$PATH")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    benchmark = make_tiny(n_toys=60)
+    Path("my-benchmark.yaml").write_text(json.dumps(asdict(benchmark.config)))
+    shutil.copytree(TESTS / "submissions" / "counting", "submissions/counting")
+    Path("benchmark.sh").write_text(documented_job())
+    done = subprocess.run(["sbatch", *HERE, "benchmark.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, [done.stderr, *(log.read_text() for log in Path().glob("*.log"))]
+    here = run(tmp_path / "here", ["counting"], n_toys=60)
+    there = {"counting": read_results(Path("runs/counting"))}
+    assert_same(there, here)
+    assert there["counting"].manifest["sessions"][0]["executor"].startswith("Dask at tcp://")
+    assert (tmp_path / "scores" / "counting" / "scores.json").is_file()

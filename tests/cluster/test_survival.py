@@ -1,6 +1,7 @@
 """Whatever ends in the middle of a run, what was finished stays, and the same command goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from functools import partial
 import pandas as pd
 import psutil
 import pytest
+import yaml
 
+from conftest import ROOT
 from fairuniverse.errors import ExecutorError, InvalidDataError, StorageError
 from fairuniverse.executors import ProcessPool
 from fairuniverse.isolation.backends import NoIsolation
@@ -185,6 +188,28 @@ def test_no_scheduler(dask_folder):
 
     with pytest.raises(ExecutorError, match=r"no Dask scheduler with a worker at tcp://127.0.0.1:1 .*start"):
         DaskCluster("tcp://127.0.0.1:1", timeout_s=1)
+
+
+def test_a_scheduler_that_never_writes_its_file(tmp_path, dask_folder):
+    """The file, and how to have it written."""
+    from fairuniverse.executors.dask import DaskCluster
+
+    file = tmp_path / "scheduler.json"
+    with pytest.raises(ExecutorError, match=f"to {file} within 0.2 s .*: start one with --scheduler-file"):
+        DaskCluster(str(file), timeout_s=0.2)
+
+
+DOCUMENTED = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", [t for t in DOCUMENTED if "Cluster:" in t])
+def test_documented_clusters(text):
+    """Dask-jobqueue makes job files of them."""
+    dask_jobqueue = pytest.importorskip("dask_jobqueue", reason="the extra 'cluster' is not installed")
+    ((name, options),) = yaml.safe_load(text).items()
+    options.pop("scheduler_options", None)  # of the cluster, not of its jobs
+    job = getattr(dask_jobqueue, name).job_cls("tcp://host:1", name="job", **options)
+    assert "distributed.cli.dask_worker tcp://host:1" in job.job_script()
 
 
 def test_a_cluster_without_the_package(tmp_path, dask_folder, monkeypatch):

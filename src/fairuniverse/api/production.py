@@ -67,7 +67,7 @@ def produce(
         seed: Seed of the sample.
         n_workers: Worker processes; no event depends on it.
         executor: ``processes`` of this machine (the default), or ``dask`` (the default with one of the next).
-        scheduler: Address of a Dask scheduler.
+        scheduler: Address of a Dask scheduler, or the ``.json`` file that it writes.
         cluster: File that describes a cluster to start; see `fairuniverse.executors.dask.DaskCluster`.
 
     Raises:

@@ -77,7 +77,7 @@ def run(
         executor: Who looks after the submissions' processes: this process with ``threads``, which draws each
             toy once (the default); ``processes``, each of which draws its own toys; or the workers of a
             ``dask`` cluster (the default with one of the next two).
-        scheduler: Address of a Dask scheduler.
+        scheduler: Address of a Dask scheduler, or the ``.json`` file that it writes.
         cluster: File that describes a cluster to start; see `fairuniverse.executors.dask.DaskCluster`.
 
     Returns:

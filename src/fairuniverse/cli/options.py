@@ -42,7 +42,9 @@ isolation_option = click.option(
     "except for our own baselines where it does not work.",
 )
 scheduler_option = click.option(
-    "--scheduler", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786."
+    "--scheduler",
+    metavar="ADDRESS|FILE",
+    help="Dask scheduler: its address, such as tcp://host:8786, or the .json file that it writes.",
 )
 cluster_option = click.option(
     "--cluster", type=EXISTING, help="File that describes a cluster for dask-jobqueue to start."

@@ -23,7 +23,7 @@ class WhereToWork:
     Attributes:
         executor: ``processes`` of this machine, or ``dask``; by default dask if there is an address or file.
         n_workers: Processes, or workers of a cluster that is started.
-        scheduler: Address of a running Dask scheduler.
+        scheduler: Address of a running Dask scheduler, or the file that it writes.
         cluster: File that describes a cluster to start; see `fairuniverse.executors.dask.DaskCluster`.
     """
 

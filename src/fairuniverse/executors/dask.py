@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FILE_S = 0.1
+"""How often the file of a scheduler that is not there yet is looked for, seconds."""
+
 _LOOK_S = 2.0
 """How often a scheduler is asked for its workers, seconds: the answer grows with their number."""
 
@@ -29,7 +33,8 @@ class DaskCluster:
     """Workers of a Dask cluster, running already or started for this run.
 
     Args:
-        scheduler: Address of a scheduler, such as ``tcp://host:8786``.
+        scheduler: Address of a scheduler, such as ``tcp://host:8786``, or the file that it writes, ending in
+            ``.json`` (``dask scheduler --scheduler-file``), which may be yet to come.
         cluster: YAML file that describes a cluster for dask-jobqueue: one key, the name of its class, such as
             ``SLURMCluster``, with its keyword arguments.
         n_workers: Workers to ask a new cluster for.
@@ -57,8 +62,8 @@ class DaskCluster:
     ) -> None:
         self._dask = _distributed()
         self._cluster = _start(cluster, n_workers) if cluster else None
-        self._address = scheduler
-        self._where = scheduler or "the new cluster"
+        self._address = _address(scheduler, timeout_s)
+        self._where = self._address or "the new cluster"
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._seen: set[str] = set()
@@ -101,7 +106,7 @@ class DaskCluster:
             self._look()
         if not self._present and not self._cluster and now - self._staffed_at > self._patience_s:
             raise ExecutorError(
-                f"the scheduler at {self._address} has had no worker for {self._patience_s:g} s: has an "
+                f"the scheduler at {self._where} has had no worker for {self._patience_s:g} s: has an "
                 "allocation ended? Start workers and give the same command again; what is finished is kept"
             )
         return self._n_threads
@@ -181,6 +186,23 @@ class DaskCluster:
         for part in (getattr(self, "_client", None), self._cluster):
             if part is not None:
                 part.close()
+
+
+def _address(scheduler: str | None, timeout_s: float) -> str | None:
+    """Address of a scheduler that is known by its address, or by the file that it writes."""
+    if scheduler is None or "://" in scheduler or not scheduler.endswith(".json"):
+        return scheduler
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return str(json.loads(Path(scheduler).read_text(encoding="utf-8"))["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if time.monotonic() > end:
+                raise ExecutorError(
+                    f"no Dask scheduler has written its address to {scheduler} within {timeout_s:g} s "
+                    f"({error}): start one with --scheduler-file {scheduler}, or mend the path"
+                ) from error
+        time.sleep(_FILE_S)
 
 
 def _distributed() -> Any:
