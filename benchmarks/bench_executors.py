@@ -46,7 +46,7 @@ def run_quick(folder: Path, n_workers: int) -> tuple[float, float]:
     wall_s = time.perf_counter() - start
     fitted, answered = (
         max(p.stat().st_mtime for p in output.glob(pattern))
-        for pattern in ("*/fit.json", "*/parts/*.parquet")
+        for pattern in ("*/fit-*.json", "*/parts/*.parquet")
     )
     return wall_s, answered - fitted
 

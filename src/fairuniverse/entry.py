@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fairuniverse.errors import StorageError
+from fairuniverse.files import folder_digest
 from fairuniverse.isolation.answers import KEYS, Answer
 from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.presentation import Presentation, block_of
@@ -50,6 +52,8 @@ class Entry:
         self.missing = presentation.missing(store.finished())
         if "fit" not in store.manifest and (fit := store.kept_fit()):  # the host ended before it was told
             store.update(fit=fit)
+        if self.has_model and not self.is_finished:
+            self._require_intact_model()
 
     @property
     def name(self) -> str:
@@ -78,6 +82,15 @@ class Entry:
         """Whether the run folder holds a fitted model."""
         return self.store.model_folder.is_dir()
 
+    def _require_intact_model(self) -> None:
+        """The model must be what was saved; errors of a damaged one would be put down to the method."""
+        digest = folder_digest(self.store.model_folder)
+        if self.store.manifest.get("model_digest", digest) != digest:
+            raise StorageError(
+                f"{self.store.model_folder} is not the model that was saved there: put it back from a copy, "
+                "or overwrite the run (on the command line: --overwrite)"
+            )
+
     def record_start(self) -> None:
         """Write the manifest and the truths; a run is isolated only if every session of it was."""
         self.store.write_truths(self._benchmark.pseudo_experiments.truths())
@@ -95,7 +108,8 @@ class Entry:
         Returns:
             Whether there is a model.
         """
-        self.store.update(fit=fit.to_json())
+        digest = {"model_digest": folder_digest(self.store.model_folder)} if self.has_model else {}
+        self.store.update(fit=fit.to_json(), **digest)
         if fit.status != "ok":
             failure, toys = Answer(fit.status, fit.message), self._presentation.toys
             self.station.write([Outcome(place, toys[place], failure) for place in self.missing])
@@ -119,15 +133,19 @@ class Entry:
         return self._presentation.missing(self.store.finished())
 
     def give_up_after(self, block: int) -> None:
-        """Say of all toys after a block, in which the submission kept dying, that they were not tried."""
+        """Say of the toys after a block, in which the submission kept dying, that they were not tried.
+
+        Other workers may have answered some of them meanwhile, which a single one would not have; what
+        earlier sessions answered stays.
+        """
         rows = self.store.rows()
         last = max(row["place"] for row in rows if block_of(row["place"]) <= block)
         patience = Patience([row for row in rows if row["place"] <= last])
-        self.store.remove_parts_after(last)
-        toys = self._presentation.toys
-        left = [Outcome(place, toys[place], Answer("missing")) for place in range(last + 1, len(toys))]
+        left, toys = [place for place in self.missing if place > last], self._presentation.toys
+        self.store.forget(left)
         if left:
-            self.station.write([patience.judge(outcome) for outcome in left])
+            outcomes = [Outcome(place, toys[place], Answer("missing")) for place in left]
+            self.station.write([patience.judge(outcome) for outcome in outcomes])
 
     def fit(self, training: SharedTraining) -> Team | None:
         """Workers with the fitted model, to answer what is missing; None if there is no model."""

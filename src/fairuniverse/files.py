@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,16 @@ from fairuniverse.errors import StorageError
 
 UNFINISHED = ".*.unfinished*"
 """Pattern of the files that `replacing` leaves where a process is killed."""
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 of the names and contents of the files in a folder."""
+    total = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        total.update(f"{file.relative_to(folder)}\0{content}\n".encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
 
 
 @contextmanager

@@ -16,9 +16,12 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from fairuniverse.distribution import Site
 from fairuniverse.errors import ExecutorError, InvalidDataError, StorageError
 from fairuniverse.executors import ProcessPool
 from fairuniverse.isolation.backends import NoIsolation
+from fairuniverse.runner import run_submissions
+from fairuniverse.store import LocalPlace, RunStore, read_manifest
 from fairuniverse.submission import load_submission
 from fairuniverse.tasks import Block, Job, answer
 from loopback_dask import dask
@@ -180,6 +183,66 @@ def test_a_process_that_is_lost_while_it_asks_again(tmp_path):
     (session,) = manifest["sessions"]
     assert session["n_workers_lost"] == 1
     assert any(retry.startswith("ask_again of slow_fit: a worker process") for retry in session["retries"])
+
+
+FALLIBLE = """
+import os
+from pathlib import Path
+from fairuniverse import Interval
+
+
+class Model:
+    def fit(self, train):
+        pass
+
+    def predict(self, test):
+        if Path({!r}).exists():
+            os._exit(3)
+        return Interval(len(test), 0.0, 1e6)
+"""
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """A run whose second block is missing: how it goes on, and the file that is trouble for its method."""
+    trouble = tmp_path / "trouble"
+    (tmp_path / "fallible").mkdir()
+    (tmp_path / "fallible" / "model.py").write_text(FALLIBLE.format(str(trouble)))
+    submission, folder = load_submission(tmp_path / "fallible"), tmp_path / "run"
+
+    def go_on(executor=None):
+        make = partial(make_benchmark, n_toys=20)
+        site = executor and Site(executor, make, NoIsolation)
+        found = run_submissions(make(1), [(submission, folder)], backend=NoIsolation(), site=site)
+        return found[0].table["status"].value_counts().to_dict()
+
+    assert go_on() == {"ok": 40}
+    identity = {
+        key: read_manifest(LocalPlace(folder))[key] for key in ("benchmark_digest", "submission_digest")
+    }
+    with RunStore(folder, identity) as store:
+        store.forget(range(10, 20))
+    return go_on, trouble
+
+
+def test_a_method_that_fails_for_a_while_keeps_its_earlier_answers(interrupted):
+    """Given up after five deaths in a row, it loses what is missing and nothing that is there."""
+    go_on, trouble = interrupted
+    trouble.touch()
+    with ProcessPool(1) as pool:
+        assert go_on(pool) == {"ok": 30, "crashed": 10}
+
+
+def test_a_damaged_model_is_an_error_of_the_store(interrupted, tmp_path):
+    """And not of the method: no answer is asked of it, and the run goes on once it is put back."""
+    go_on, _ = interrupted
+    (model,) = tmp_path.glob("run/model-*/*")
+    content = model.read_bytes()
+    model.write_bytes(content[:-5])
+    with pytest.raises(StorageError, match="is not the model that was saved there: put it back"):
+        go_on()
+    model.write_bytes(content)
+    assert go_on() == {"ok": 40}
 
 
 def test_no_scheduler(dask_folder):

@@ -202,5 +202,5 @@ def keep_half(folder: Path) -> None:
     """Undo the second half of a run."""
     with RunStore(folder, {}) as store:
         n_rows = len(store.rows())
-        store.remove_parts_after(n_rows // 2)
+        store.forget(range(n_rows // 2 + 1, n_rows))
         assert len(store.rows()) == n_rows // 2 + 1

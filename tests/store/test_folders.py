@@ -8,7 +8,16 @@ import pytest
 
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.results import COLUMNS
-from fairuniverse.store import LocalPlace, RunStore, compact, find_runs, read_manifest, read_results
+from fairuniverse.store import (
+    LocalPlace,
+    RunFolder,
+    RunStore,
+    compact,
+    find_runs,
+    open_place,
+    read_manifest,
+    read_results,
+)
 from small_runs import IDENTITY, make_run, row
 
 
@@ -56,7 +65,7 @@ def test_a_run_is_overwritten_when_asked(tmp_path):
     """Nothing of the earlier run is left, whether or not it was the same."""
     for name, identity in (("same", IDENTITY), ("other", IDENTITY | {"submission_digest": "other"})):
         run = make_run(tmp_path / name, [(0, 0)])
-        (run / "model").mkdir()
+        (run / f"model-{read_manifest(open_place(run))['run']}").mkdir()
         with RunStore(run, identity, overwrite=True) as store:
             assert store.finished() == set()
             assert not store.model_folder.exists()
@@ -66,12 +75,36 @@ def test_a_run_is_overwritten_when_asked(tmp_path):
 def test_a_run_without_answers_does_not_stand_in_the_way(tmp_path):
     """A run that never got anywhere is replaced; one with the same identity keeps its fitted model."""
     make_run(tmp_path / "run", [])
-    (tmp_path / "run" / "model").mkdir()
+    (tmp_path / "run" / f"model-{read_manifest(open_place(tmp_path / 'run'))['run']}").mkdir()
     with RunStore(tmp_path / "run", IDENTITY) as store:
         assert store.model_folder.exists()
     with RunStore(tmp_path / "run", IDENTITY | {"submission_digest": "other"}) as store:
         assert store.manifest["submission_digest"] == "other"
         assert not store.model_folder.exists()
+
+
+def test_a_late_worker_of_another_run_leaves_its_model_to_itself(tmp_path):
+    """As after a client was killed in a fit, and the configuration changed: the new run fits its own."""
+    make_run(tmp_path / "run", [])
+    late = RunFolder(tmp_path / "run", read_manifest(open_place(tmp_path / "run"))["run"])
+    with RunStore(tmp_path / "run", IDENTITY | {"benchmark_digest": "other"}) as store:
+        (candidate := late.new_candidate_folder()).mkdir()
+        late.keep_model(candidate, {"status": "ok"})
+        assert not store.model_folder.exists()
+        assert store.kept_fit() is None
+
+
+@pytest.mark.parametrize("is_compact", [False, True])
+def test_forgotten_toys_can_be_answered_again(tmp_path, is_compact):
+    """The others stay, whatever parts they are in."""
+    keys = [(i, j) for i in range(2) for j in range(3)]
+    run = make_run(tmp_path / "run", keys)
+    if is_compact:
+        compact(run)
+    with RunStore(run, IDENTITY) as store:
+        places = {row["place"]: (row["i_mu"], row["i_toy"]) for row in store.rows()}
+        store.forget([1, 2, 5])
+        assert store.finished() == {key for place, key in places.items() if place not in (1, 2, 5)}
 
 
 def test_folders_that_hold_something_else_are_left_alone(tmp_path):

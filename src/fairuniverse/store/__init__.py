@@ -5,8 +5,8 @@ Layout of a run folder (one per submission)::
     manifest.json     benchmark, submission, limits, isolation, versions, machine, times
     truths.parquet    the true mu and nuisance values of every toy
     parts/*.parquet   rows of the results table, some toys each: part-RUN-FIRST-LAST.parquet
-    model/            the fitted model as the submission saved it; model.tar in an object store
-    fit.json          how the fit went that made it
+    model-RUN/        the fitted model as the submission saved it; model-RUN.tar in an object store
+    fit-RUN.json      how the fit went that made it
     worker.log        what the submission printed (at most 1 MiB)
 
 Files appear complete or not at all: on a file system they are written under another name, flushed to the disk

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -16,10 +17,12 @@ from fairuniverse.store.reading import FORMAT, KEY, MANIFEST, TRUTHS, read_manif
 if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
 
-MODEL, FIT = "model", "fit.json"
+_CANDIDATE = "model.candidate"
 
-_OWN = (FOLDER, TRUTHS, MODEL, f"{MODEL}.tar", FIT)
-"""What a run folder may hold before it has a manifest."""
+_OWN = re.compile(
+    rf"{FOLDER}|{re.escape(TRUTHS)}|model-[0-9a-f]+(\.tar)?|fit-[0-9a-f]+\.json|\..*|{_CANDIDATE}.*|worker\..*"
+)
+"""Names that a run folder may hold before it has a manifest."""
 
 _CHANGED = {
     "benchmark_digest": "the configuration has changed",
@@ -43,11 +46,20 @@ class RunFolder:
     def model_folder(self) -> Path:
         """Where the fitted model is on this machine, once there is one; fetched there if need be."""
         with reading(self.folder):
-            return self.folder.kept_folder(MODEL)
+            return self.folder.kept_folder(self._model)
+
+    @property
+    def _model(self) -> str:
+        """A name of this run: a late worker of another one, with another training set, keeps its own."""
+        return f"model-{self.run}"
+
+    @property
+    def _fit(self) -> str:
+        return f"fit-{self.run}.json"
 
     def new_candidate_folder(self) -> Path:
         """Where a fitted model is until it is known that it can be loaded; another one at each call."""
-        return self.folder.scratch / f"{MODEL}.candidate-{uuid4().hex}"
+        return self.folder.scratch / f"{_CANDIDATE}-{uuid4().hex}"
 
     def keep_model(self, candidate: Path, fit: Mapping[str, Any]) -> None:
         """Make a candidate the model of this run, unless there is one by now.
@@ -57,8 +69,8 @@ class RunFolder:
             fit: How the fit went.
         """
         with writing(self.folder):
-            self.folder.write(FIT, json.dumps(fit).encode())
-            self.folder.keep_folder(candidate, MODEL)
+            self.folder.write(self._fit, json.dumps(fit).encode())
+            self.folder.keep_folder(candidate, self._model)
 
     def kept_fit(self) -> dict[str, Any] | None:
         """How the fit went that made the model; None if there is no model."""
@@ -66,7 +78,7 @@ class RunFolder:
             return None
         try:
             with reading(self.folder):
-                kept: dict[str, Any] = json.loads(self.folder.read(FIT))
+                kept: dict[str, Any] = json.loads(self.folder.read(self._fit))
         except FileNotFoundError:
             return None
         return kept
@@ -187,14 +199,20 @@ class RunStore(RunFolder):
         rows = [{"i_mu": t.i_mu, "i_toy": t.i_toy, "mu_true": t.mu, **prefixed(t.nuisances)} for t in truths]
         self._write(TRUTHS, rows_to_parquet(rows))
 
-    def remove_parts_after(self, place: int) -> None:
-        """Forget the toys that were shown after one."""
-        later = [part for part in parts_of(self.folder, self.run) if part.last > place]
-        for part in later:
-            if part.first <= place and (kept := self.rows(part.first, place)):
+    def forget(self, places: Collection[int]) -> None:
+        """Remove the rows of the toys that were shown at these places."""
+        forgotten = set(places)
+        touched = [p for p in parts_of(self.folder, self.run) if forgotten & set(range(p.first, p.last + 1))]
+        rows = self.rows(min(part.first for part in touched)) if touched else []
+        removed = []
+        for part in touched:
+            inside = [row for row in rows if part.first <= row["place"] <= part.last]
+            if kept := [row for row in inside if row["place"] not in forgotten]:
                 self.write_part(kept)  # before the part goes that held them, too
+            if not kept or part.name != self._part(kept[0]["place"], kept[-1]["place"]):
+                removed.append(part.name)
         with writing(self.folder):
-            self.folder.remove(part.name for part in later)
+            self.folder.remove(removed)
 
     def _write(self, name: str, content: bytes) -> None:
         with writing(self.folder):
@@ -236,7 +254,12 @@ def _require_run_folder(place: Place) -> None:
 
 
 def _is_own(name: str) -> bool:
-    return name in _OWN or name.startswith((".", f"{MODEL}.candidate", "worker."))
+    return _OWN.fullmatch(name) is not None
+
+
+def _is_left_over(name: str) -> bool:
+    """Whether an entry goes with its run."""
+    return _is_own(name) and not name.startswith(".")
 
 
 def _has_parts(place: Place) -> bool:
@@ -250,8 +273,7 @@ def _remove_run(place: Place, identity: Mapping[str, Any], *, overwrite: bool) -
         if not overwrite and all(manifest.get(key) == value for key, value in identity.items()):
             return
         place.remove([MANIFEST])  # first: what is left without it is no run, and goes when it is opened again
-    for folder in (FOLDER, MODEL):
+    for folder in filter(_is_left_over, place.folders()):
         place.remove_folder(folder)
-    logs = [name for name in place.files() if name.startswith("worker") and name.endswith(".log")]
-    place.remove([TRUTHS, FIT, *logs])
+    place.remove(filter(_is_left_over, place.files()))
     place.make(FOLDER)
