@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -102,7 +103,10 @@ def test_processes_end_with_their_host(tmp_path):
     ("choice", "words"),
     [
         ({"executor": "processes", "scheduler": "tcp://x:1"}, "choose dask"),
-        ({"executor": "spark"}, "no executor 'spark'; there are: processes, dask"),
+        ({"executor": "threads", "scheduler": "tcp://x:1"}, "choose dask"),
+        ({"executor": "spark"}, "no executor 'spark'; there are: threads, processes, dask"),
+        ({"scheduler": ""}, "is a variable not set"),
+        ({"scheduler": "tcp://x:1", "cluster": Path("slurm.yaml")}, "choose one"),
     ],
 )
 def test_impossible_choices_are_refused(choice, words):

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
@@ -61,6 +61,7 @@ class Tally:
         n_lost: Workers that ended before their time. What they had begun is done again, by the cluster itself
             where it does so.
         retries: What was handed out again, with the reason.
+        given_again: What the executor gave to another worker by itself.
     """
 
     n_todo: int = 0
@@ -72,6 +73,7 @@ class Tally:
     gpus: set[str] = field(default_factory=set)
     n_lost: int = 0
     retries: list[str] = field(default_factory=list)
+    given_again: Sequence[str] = ()
     _n_told: int = 0
 
     def n_new(self) -> int:
@@ -95,7 +97,7 @@ class Tally:
             "gpus": sorted(self.gpus),
             "busy_s": self.busy_s,
             "n_workers_lost": self.n_lost,
-            "retries": self.retries,
+            "retries": [*self.retries, *self.given_again],
         }
 
 
@@ -104,12 +106,12 @@ class Site:
     """Where a run is done if not in this process, and how processes there find what they need.
 
     Attributes:
-        executor: Where tasks are done.
+        open: Opens the executor that does the tasks; called when there is something to do.
         benchmark: Makes the benchmark there; see `Job`.
         backend: Makes the backend there.
     """
 
-    executor: Executor
+    open: Callable[[], AbstractContextManager[Executor]]
     benchmark: Callable[[int], Benchmark]
     backend: Callable[[], Backend]
 
@@ -137,13 +139,15 @@ class Distribution:
         self._recorded_at = -math.inf
 
     def __enter__(self) -> Self:
+        for entry in self._entries:
+            entry.record_session(executor=self._executor.description, n_workers=self._executor.n_workers)
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
             self._executor.everywhere(release, self._job.session)
         finally:
-            self._tally.n_lost = self._executor.n_lost
+            self._count_losses()
             self._record()
 
     def fit(self) -> None:
@@ -193,7 +197,7 @@ class Distribution:
                 done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                 for future in done:
                     todo.extendleft(reversed(self._finished(future, running.pop(future))))
-                self._tally.n_lost = self._executor.n_lost
+                self._count_losses()
                 self._record_losses()
                 watch(self._tally)
         finally:
@@ -221,9 +225,13 @@ class Distribution:
         for entry in self._entries:
             entry.record_session(executor=self._executor.description, **self._tally.to_json())
 
+    def _count_losses(self) -> None:
+        self._tally.n_lost = self._executor.n_lost
+        self._tally.given_again = tuple(self._executor.given_again)
+
     def _record_losses(self) -> None:
         """The same before the session ends, if something was lost: this process may be the next."""
-        lost = self._tally.n_lost, len(self._tally.retries)
+        lost = self._tally.n_lost, len(self._tally.retries) + len(self._tally.given_again)
         if lost != self._recorded and time.monotonic() - self._recorded_at > _RECORD_S:
             self._recorded, self._recorded_at = lost, time.monotonic()
             self._record()

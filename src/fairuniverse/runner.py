@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
     from fairuniverse.results import Results
     from fairuniverse.team import Team
+
+
+LINE_S = 60.0
+"""How often a run on a cluster says in a log how far it is, seconds."""
 
 
 def run_submission(
@@ -184,18 +189,16 @@ class _Session:
         entries = tuple((e.submission, str(e.store.folder), e.store.run) for e in self._entries)
         job = Job(uuid4().hex, site.benchmark, site.backend, entries)
         names, n_all = _names(self._entries), len(self._toys) * len(self._entries)
-        _say(f"on {site.executor.description}")
-        with Distribution(job, self._entries, site.executor, self._crewing) as distribution:
+        with ExitStack() as stack:
+            with _clock("waiting for workers"):
+                executor = stack.enter_context(site.open())
+            _say(f"on {executor.description}", is_needed=not executor.is_here)
+            distribution = stack.enter_context(Distribution(job, self._entries, executor, self._crewing))
             with _clock(f"fitting {names}"):
                 distribution.fit()
             n_todo = sum(len(e.missing) for e in self._entries)
             with _progress(names, n_all, n_todo) as bar:
-
-                def watch(tally: Tally) -> None:
-                    bar.set_postfix_str(tally.summary(), refresh=False)
-                    bar.update(tally.n_new())
-
-                distribution.answer(watch)
+                distribution.answer(_Watch(bar, n_all, is_log=not executor.is_here))
             with _clock(f"asking {names} again"):
                 distribution.ask_again()
 
@@ -231,10 +234,35 @@ def _progress(names: str, n_answers: int, n_todo: int) -> tqdm[NoReturn]:
     return tqdm(total=n_answers, initial=n_answers - n_todo, desc=names, unit=unit, delay=2, disable=None)
 
 
-def _say(line: str) -> None:
-    """A line on standard error, where that is a terminal."""
-    if sys.stderr.isatty():
-        print(line, file=sys.stderr)
+class _Watch:
+    """Shows how far a run is: on the bar of a terminal, or by a line now and then in the log of a job.
+
+    Args:
+        bar: The bar.
+        n_answers: Answers that the run is to have.
+        is_log: Whether standard error, where it is no terminal, is a log that somebody reads.
+    """
+
+    def __init__(self, bar: tqdm[NoReturn], n_answers: int, *, is_log: bool) -> None:
+        self._bar = bar
+        self._n_answers = n_answers
+        self._is_log = is_log and not sys.stderr.isatty()
+        self._said = time.monotonic()
+
+    def __call__(self, tally: Tally) -> None:
+        """Show a tally."""
+        self._bar.set_postfix_str(tally.summary(), refresh=False)
+        self._bar.update(tally.n_new())
+        if self._is_log and time.monotonic() - self._said > LINE_S:
+            self._said = time.monotonic()
+            n_there = self._n_answers - tally.n_todo + tally.n_done
+            _say(f"{n_there} of {self._n_answers} answers, {tally.summary()}", is_needed=True)
+
+
+def _say(line: str, *, is_needed: bool) -> None:
+    """A line on standard error, where that is a terminal or the line is needed anyway."""
+    if is_needed or sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -36,6 +36,10 @@ from fairuniverse.team import Lane, Outcome, Team
 if TYPE_CHECKING:
     from fairuniverse.events import Events
     from fairuniverse.pseudo_experiments import Truth
+
+
+IDLE_S = 120.0
+"""Time without a task after which a session loses what it holds in a process, if another one works there."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,9 @@ def answer(job: Job, blocks: Sequence[Block]) -> Report:
         IsolationError: A worker cannot be started as safely as asked.
     """
     start, report = time.perf_counter(), Report()
-    host = _host(job)
-    for block in blocks:
-        host.answer(block, report)
+    with _host(job) as host:
+        for block in blocks:
+            host.answer(block, report)
     report.wall_time_s = time.perf_counter() - start
     report.gpus = host.gpus
     return report
@@ -119,8 +123,8 @@ def fit(job: Job, number: int, n_threads: int) -> Fit:
         number: Number of the submission in the job.
         n_threads: Threads to fit with.
     """
-    host = _host(job, n_threads)
-    return host.stations[number].fit_for_others(host.training)
+    with _host(job, n_threads) as host:
+        return host.stations[number].fit_for_others(host.training)
 
 
 def ask_again(job: Job, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int, Repeatability]:
@@ -130,7 +134,8 @@ def ask_again(job: Job, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int,
         job: The job.
         recorded: The toys of each submission, by its number in the job, with the answers that they have.
     """
-    return _host(job).ask_again(recorded)
+    with _host(job) as host:
+        return host.ask_again(recorded)
 
 
 class _Host:
@@ -138,7 +143,10 @@ class _Host:
 
     Attributes:
         purpose: Whether it has training events, if asked for them, and the threads that it works with.
+        idle_since: When its last task ended; None during a task.
     """
+
+    idle_since: float | None = None
 
     def __init__(self, job: Job, n_threads: int = 1) -> None:
         _require_same_versions(job.versions)
@@ -242,19 +250,38 @@ def _backend(job: Job) -> Backend:
 
 
 _kept: dict[tuple[str, int], _Host] = {}
+_keeping = threading.Lock()
 
 
-def _host(job: Job, n_threads: int = 1) -> _Host:
+@contextmanager
+def _host(job: Job, n_threads: int = 1) -> Iterator[_Host]:
     """The host of a job in this thread, kept until another is needed or the session is released.
 
     All fits of a process share its training set. It goes when toys are answered by models that need none.
     """
     key, purpose = (job.session, threading.get_ident()), (job.needs_training, n_threads)
-    if key in _kept and _kept[key].purpose != purpose:
-        _kept.pop(key).close()
-    if key not in _kept:
-        _kept[key] = _Host(job, n_threads)
-    return _kept[key]
+    with _keeping:
+        if host := _kept.get(key):
+            host.idle_since = None
+    _release_idle()
+    if host is None or host.purpose != purpose:
+        if host:
+            host.close()
+        host = _kept[key] = _Host(job, n_threads)
+    try:
+        yield host
+    finally:
+        host.idle_since = time.monotonic()
+
+
+def _release_idle() -> None:
+    """Release hosts that have had no task for long: a client that is killed releases nothing."""
+    end = time.monotonic() - IDLE_S
+    with _keeping:
+        idle = [key for key, host in _kept.items() if host.idle_since is not None and host.idle_since < end]
+        hosts = [_kept.pop(key) for key in idle]
+    for host in hosts:
+        host.close()
 
 
 @atexit.register
@@ -271,8 +298,8 @@ def _require_same_versions(versions_there: Mapping[str, str]) -> None:
     for name, version in versions().items():
         if versions_there.get(name) != version:
             raise InvalidDataError(
-                f"this machine has {name} {version}, the run was started with {versions_there.get(name)}: "
-                "install the same versions on both"
+                f"a worker on {socket.gethostname()} has {name} {version}, and the run was started with "
+                f"{versions_there.get(name)}: install the same versions on both"
             )
 
 

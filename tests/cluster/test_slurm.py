@@ -18,6 +18,7 @@ import yaml
 import loopback_slurm as slurm
 from conftest import ROOT, make_tiny
 from fairuniverse import distribution
+from fairuniverse.errors import ExecutorError
 from fairuniverse.executors.dask import DaskCluster
 from fairuniverse.store import read_results
 from sample_runs import TESTS, assert_same, run, wait_for_part
@@ -115,3 +116,19 @@ def test_the_documented_job(cluster_file, tmp_path, monkeypatch):
     assert_same(there, here)
     assert there["counting"].manifest["sessions"][0]["executor"].startswith("Dask at tcp://")
     assert (tmp_path / "scores" / "counting" / "scores.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"queue": "nosuch"}, "takes no job .*invalid partition specified"),
+        ({"python": "/nonexistent/python"}, "jobs were submitted and none has brought a worker"),
+    ],
+)
+def test_jobs_that_never_work(cluster_file, tmp_path, changed, words):
+    """The run ends and says why, instead of waiting for ever."""
+    described = yaml.safe_load(cluster_file.read_text())
+    described["SLURMCluster"] |= changed
+    (file := tmp_path / "slurm.yaml").write_text(yaml.safe_dump(described))
+    with pytest.raises(ExecutorError, match=words):
+        DaskCluster(cluster=file, n_workers=2)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from fairuniverse import tasks
 from fairuniverse.distribution import Site
 from fairuniverse.errors import ExecutorError, InvalidDataError, StorageError
 from fairuniverse.executors import ProcessPool
@@ -23,7 +25,7 @@ from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.runner import run_submissions
 from fairuniverse.store import LocalPlace, RunStore, read_manifest
 from fairuniverse.submission import load_submission
-from fairuniverse.tasks import Block, Job, answer
+from fairuniverse.tasks import Block, Job, answer, fit
 from loopback_dask import dask
 from processes import running_below
 from sample_runs import TESTS, assert_same, make_benchmark, run, wait_for_part
@@ -212,7 +214,7 @@ def interrupted(tmp_path):
 
     def go_on(executor=None):
         make = partial(make_benchmark, n_toys=20)
-        site = executor and Site(executor, make, NoIsolation)
+        site = executor and Site(partial(nullcontext, executor), make, NoIsolation)
         found = run_submissions(make(1), [(submission, folder)], backend=NoIsolation(), site=site)
         return found[0].table["status"].value_counts().to_dict()
 
@@ -251,6 +253,15 @@ def test_no_scheduler(dask_folder):
 
     with pytest.raises(ExecutorError, match=r"no Dask scheduler with a worker at tcp://127.0.0.1:1 .*start"):
         DaskCluster("tcp://127.0.0.1:1", timeout_s=1)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "foo://x:1", "tcp://host"])
+def test_no_address(address, dask_folder):
+    """Told at once, with what one looks like."""
+    from fairuniverse.executors.dask import DaskCluster
+
+    with pytest.raises(ExecutorError, match=f"'{address}' is no address .*give one such as tcp://host:8786"):
+        DaskCluster(address)
 
 
 def test_a_scheduler_that_never_writes_its_file(tmp_path, dask_folder):
@@ -301,9 +312,24 @@ def test_other_versions_elsewhere(job):
     """A worker with another version of a library refuses, and names both."""
     there = {**job.versions, "numpy": "1.0"}
     with pytest.raises(
-        InvalidDataError, match=r"this machine has numpy .*started with 1\.0.*install the same"
+        InvalidDataError, match=r"a worker on \S+ has numpy .*started with 1\.0.*install the same"
     ):
         answer(replace(job, versions=there), [Block(0, {0: [0]})])
+
+
+def test_what_a_killed_client_left_in_a_worker_goes(tmp_path, monkeypatch):
+    """When the next one has tasks there, not before it has been idle for a while."""
+    submission = load_submission(TESTS / "submissions" / "counting")
+    make = partial(make_benchmark, n_toys=30)
+    with RunStore(tmp_path / "run", {}) as store:
+        store.update()
+        first = Job("first", make, NoIsolation, ((submission, str(tmp_path / "run"), store.run),))
+        fit(first, 0, 1)
+        for session, idle_s, n_running in (("first", 1e3, 1), ("second", 1e3, 2), ("third", 0.0, 1)):
+            monkeypatch.setattr(tasks, "IDLE_S", idle_s)
+            answer(replace(first, session=session), [Block(n_running, {0: [10 * n_running]})])
+            assert len(running_below("isolation.worker")) == n_running
+    tasks.release()
 
 
 def test_a_run_folder_that_is_another_one_elsewhere(job):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -111,19 +110,19 @@ def run(
         logger.warning("no graphics processor is here: submissions on this machine run without one")
     name = backend.name if isolation == "auto" else isolation
     choice = WhereToWork(executor, n_workers, scheduler, cluster)
+    choice.require_possible()
     there = partial(_benchmark_for, benchmark.config, benchmark.folder.resolve())
     elsewhere = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
     in_processes = partial(_itself, backend) if choice.name == "processes" else elsewhere
-    with nullcontext() if choice.name in (None, "threads") else choice.open() as opened:
-        results = run_submissions(
-            benchmark,
-            [(submission, runs / submission.name) for submission in loaded],
-            backend=backend,
-            n_workers=n_workers,
-            n_threads=benchmark.n_threads,
-            overwrite=overwrite,
-            site=Site(opened, there, in_processes) if opened else None,
-        )
+    results = run_submissions(
+        benchmark,
+        [(submission, runs / submission.name) for submission in loaded],
+        backend=backend,
+        n_workers=n_workers,
+        n_threads=benchmark.n_threads,
+        overwrite=overwrite,
+        site=None if choice.name in (None, "threads") else Site(choice.open, there, in_processes),
+    )
     return dict(zip(names, results, strict=True))
 
 

@@ -12,8 +12,8 @@ from .protocol import Executor, WorkerLostError
 
 __all__ = ["EXECUTORS", "Executor", "ProcessPool", "WhereToWork", "WorkerLostError"]
 
-EXECUTORS = ("processes", "dask")
-"""Names of executors."""
+EXECUTORS = ("threads", "processes", "dask")
+"""Names of executors; threads are those of a process that looks after all workers itself."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class WhereToWork:
     """Choice of an executor.
 
     Attributes:
-        executor: ``processes`` of this machine, or ``dask``; by default dask if there is an address or file.
+        executor: ``threads`` or ``processes`` of this machine, or ``dask``, the default with an address or
+            file.
         n_workers: Processes, or workers of a cluster that is started.
         scheduler: Address of a running Dask scheduler, or the file that it writes.
         cluster: File that describes a cluster to start; see `fairuniverse.executors.dask.DaskCluster`.
@@ -37,19 +38,33 @@ class WhereToWork:
         """Name of the executor; None if there was no choice."""
         return self.executor or ("dask" if self.scheduler or self.cluster else None)
 
+    def require_possible(self) -> None:
+        """Make sure that the choices go together.
+
+        Raises:
+            InvalidDataError: There is no executor of that name, or it has no use for an address or file.
+        """
+        if self.name not in (None, *EXECUTORS):
+            raise InvalidDataError(f"no executor {self.name!r}; there are: {', '.join(EXECUTORS)}")
+        if self.scheduler == "":
+            raise InvalidDataError("the address of the scheduler is empty: is a variable not set?")
+        if self.scheduler and self.cluster:
+            raise InvalidDataError(
+                f"scheduler {self.scheduler} and cluster {self.cluster}: choose one that is there or to start"
+            )
+        if self.name != "dask" and (self.scheduler or self.cluster):
+            raise InvalidDataError(f"executor {self.name!r} has no scheduler or cluster: choose dask")
+
     def open(self) -> Executor:
         """The executor, processes if there was no choice.
 
         Raises:
-            InvalidDataError: There is no executor of that name, or it has no use for an address or file.
+            InvalidDataError: The choices do not go together.
             ExecutorError: The cluster cannot be reached.
         """
+        self.require_possible()
         if self.name == "dask":
             from .dask import DaskCluster
 
             return DaskCluster(self.scheduler, cluster=self.cluster, n_workers=self.n_workers)
-        if self.name not in (None, *EXECUTORS):
-            raise InvalidDataError(f"no executor {self.name!r}; there are: {', '.join(EXECUTORS)}")
-        if self.scheduler or self.cluster:
-            raise InvalidDataError(f"executor {self.name!r} has no scheduler or cluster: choose dask")
         return ProcessPool(self.n_workers)

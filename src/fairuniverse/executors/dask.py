@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from fairuniverse.errors import ExecutorError, InvalidConfigError, MissingDependencyError
+from fairuniverse.errors import ExecutorError, MissingDependencyError
 
+from .jobs import JobCluster
 from .protocol import WorkerLostError
 
 if TYPE_CHECKING:
@@ -24,6 +27,12 @@ T = TypeVar("T")
 
 _FILE_S = 0.1
 """How often the file of a scheduler that is not there yet is looked for, seconds."""
+
+_NOISY = re.compile(r"(distributed|tornado|asyncio)\b")
+"""Loggers of Dask and of what it is made of."""
+
+_WAIT_S = 0.5
+"""How often a new cluster is asked for its first worker, seconds."""
 
 _LOOK_S = 2.0
 """How often a scheduler is asked for its workers, seconds: the answer grows with their number."""
@@ -61,19 +70,21 @@ class DaskCluster:
         patience_s: float = 300.0,
     ) -> None:
         self._dask = _distributed()
-        self._cluster = _start(cluster, n_workers) if cluster else None
+        self._loud = ExitStack()
+        self._jobs: JobCluster | None = None
         self._address = _address(scheduler, timeout_s)
         self._where = self._address or "the new cluster"
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._seen: set[str] = set()
-        self._present: set[str] = set()
+        self._executing: dict[str, int] = {}
+        self.given_again: list[str] = []
         self._n_threads = 0
         try:
+            self._loud.enter_context(_quiet())
+            self._jobs = JobCluster(cluster, n_workers) if cluster else None
             self._client = self._connect()
-            # Jobs of a cluster may wait in its queue for hours.
-            self._client.wait_for_workers(1, timeout=None if cluster else timeout_s)
-            self._look()
+            self._wait_for_workers()
         except BaseException as error:
             self._close()
             if isinstance(error, OSError | TimeoutError):
@@ -104,7 +115,9 @@ class DaskCluster:
         now = time.monotonic()
         if now - self._looked_at > _LOOK_S:
             self._look()
-        if not self._present and not self._cluster and now - self._staffed_at > self._patience_s:
+        if not self._executing and self._jobs:
+            self._jobs.require_hope()
+        elif not self._executing and now - self._staffed_at > self._patience_s:
             raise ExecutorError(
                 f"the scheduler at {self._where} has had no worker for {self._patience_s:g} s: has an "
                 "allocation ended? Start workers and give the same command again; what is finished is kept"
@@ -114,7 +127,7 @@ class DaskCluster:
     @property
     def n_lost(self) -> int:
         """Workers that were there and are not any more."""
-        return len(self._seen - self._present)
+        return len(self._seen - self._executing.keys())
 
     def submit(self, function: Callable[..., T], /, *arguments: Any) -> Future[T]:
         """See `Executor.submit`."""
@@ -157,17 +170,37 @@ class DaskCluster:
         """Ask the scheduler for its workers."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         self._looked_at = time.monotonic()
-        self._present = set(workers)
-        self._seen |= self._present
+        for address, n_tasks in self._executing.items():
+            if address not in workers and n_tasks:
+                self.given_again.append(f"what worker {address}, which was lost, had begun")
+        self._executing = {address: _n_executing(worker) for address, worker in workers.items()}
+        self._seen |= self._executing.keys()
         self._n_threads = sum(worker["nthreads"] for worker in workers.values())
         if workers:
             self._staffed_at = self._looked_at
+            if self._jobs:
+                self._jobs.note_workers()
+
+    def _wait_for_workers(self) -> None:
+        """Wait for the first worker; jobs of a cluster may be in its queue for hours."""
+        if self._jobs is None:
+            self._client.wait_for_workers(1, timeout=self._timeout_s)
+        self._look()
+        while self._jobs and not self._executing:
+            self._jobs.require_hope()
+            time.sleep(_WAIT_S)
+            self._look()
 
     def _connect(self) -> distributed.Client:
-        where = self._cluster if self._cluster is not None else self._address
+        where = self._jobs.cluster if self._jobs is not None else self._address
         if where is None:
             raise ExecutorError("the executor dask needs --scheduler ADDRESS or --cluster FILE")
-        client: distributed.Client = self._dask.Client(where, timeout=self._timeout_s, set_as_default=False)
+        with warnings.catch_warnings():
+            # Tasks compare versions themselves, of what matters for their bits.
+            warnings.filterwarnings("ignore", r"Mismatched versions found", UserWarning)
+            client: distributed.Client = self._dask.Client(
+                where, timeout=self._timeout_s, set_as_default=False
+            )
         return client
 
     def _gone(self) -> ExecutorError:
@@ -183,14 +216,38 @@ class DaskCluster:
         )
 
     def _close(self) -> None:
-        for part in (getattr(self, "_client", None), self._cluster):
+        cluster = self._jobs.cluster if self._jobs else None
+        for part in (getattr(self, "_client", None), cluster):
             if part is not None:
                 part.close()
+        self._loud.close()
+
+
+def _n_executing(worker: Mapping[str, Any]) -> int:
+    """Tasks that a worker was doing when the scheduler heard of it last."""
+    return int(worker["metrics"].get("task_counts", {}).get("executing", 0))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Dask logs when processes end: what it means for the run is said by the run."""
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if _NOISY.match(name)]
+    loud = [logger for logger in loggers if not logger.disabled]
+    try:
+        for logger in loud:
+            logger.disabled = True
+        yield
+    finally:
+        for logger in loud:
+            logger.disabled = False
 
 
 def _address(scheduler: str | None, timeout_s: float) -> str | None:
     """Address of a scheduler that is known by its address, or by the file that it writes."""
-    if scheduler is None or "://" in scheduler or not scheduler.endswith(".json"):
+    if scheduler is None:
+        return None
+    if "://" in scheduler or not scheduler.endswith(".json"):
+        _require_address(scheduler)
         return scheduler
     end = time.monotonic() + timeout_s
     while True:
@@ -205,6 +262,21 @@ def _address(scheduler: str | None, timeout_s: float) -> str | None:
         time.sleep(_FILE_S)
 
 
+def _require_address(scheduler: str) -> None:
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, location = parse_address(scheduler)
+        get_backend(scheme)
+        parse_host_port(location)
+    except ValueError as error:
+        raise ExecutorError(
+            f"{scheduler!r} is no address of a Dask scheduler ({error}): give one such as tcp://host:8786, "
+            "or the .json file that it writes"
+        ) from error
+
+
 def _distributed() -> Any:
     try:
         import distributed
@@ -213,35 +285,3 @@ def _distributed() -> Any:
             "running on Dask needs more packages: pip install 'fairuniverse[cluster]'"
         ) from error
     return distributed
-
-
-def _start(file: Path, n_workers: int) -> Any:
-    """A cluster of dask-jobqueue, as a file describes it."""
-    import yaml
-
-    try:
-        described = yaml.safe_load(file.read_text(encoding="utf-8"))
-        ((name, options),) = described.items()
-    except (OSError, yaml.YAMLError, AttributeError, ValueError) as error:
-        raise InvalidConfigError(
-            f"{file} does not describe a cluster ({error}): give one key, such as SLURMCluster, "
-            "with the keyword arguments of that class of dask-jobqueue"
-        ) from error
-    try:
-        import dask_jobqueue
-    except ImportError as error:
-        raise MissingDependencyError(
-            "starting a cluster needs more packages: pip install 'fairuniverse[cluster]'"
-        ) from error
-    classes = [n for n in dir(dask_jobqueue) if n.endswith("Cluster")]
-    if name not in classes:
-        raise InvalidConfigError(f"{file}: no cluster {name!r}; dask-jobqueue has {', '.join(classes)}")
-    try:
-        with warnings.catch_warnings():
-            # The dashboard of somebody else on the same login node: ours takes another port, and says which.
-            warnings.filterwarnings("ignore", r"\s*Port \d+ is already in use")
-            cluster = getattr(dask_jobqueue, name)(**options)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidConfigError(f"{file}: {name} cannot be made so: {error}") from error
-    cluster.adapt(minimum=n_workers, maximum=n_workers)  # unlike scale, this replaces workers that are lost
-    return cluster

@@ -35,6 +35,9 @@ class ProcessPool:
     is_here = True
     """See `Executor.is_here`."""
 
+    given_again = ()
+    """See `Executor.given_again`: whoever gave a task that was lost is told."""
+
     def __init__(self, n_workers: int) -> None:
         self.n_workers = n_workers
         self.description = f"{n_workers} processes"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -44,6 +44,11 @@ class Executor(Protocol):
     @property
     def n_lost(self) -> int:
         """Workers that ended before their time."""
+        ...
+
+    @property
+    def given_again(self) -> Sequence[str]:
+        """What it gave to another worker without being asked, because the first was lost."""
         ...
 
     @property
