@@ -135,13 +135,15 @@ class Entry:
     def give_up_after(self, block: int) -> None:
         """Say of the toys after a block, in which the submission kept dying, that they were not tried.
 
-        Other workers may have answered some of them meanwhile, which a single one would not have; what
-        earlier sessions answered stays.
+        Other workers may have tried some of them meanwhile, which a single one would not have; valid answers
+        of earlier sessions stay.
         """
         rows = self.store.rows()
         last = max(row["place"] for row in rows if block_of(row["place"]) <= block)
         patience = Patience([row for row in rows if row["place"] <= last])
-        left, toys = [place for place in self.missing if place > last], self._presentation.toys
+        valid = {row["place"] for row in rows if row["status"] == "ok"} - set(self.missing)
+        toys = self._presentation.toys
+        left = [place for place in range(last + 1, len(toys)) if place not in valid]
         self.store.forget(left)
         if left:
             outcomes = [Outcome(place, toys[place], Answer("missing")) for place in left]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,11 +20,17 @@ import loopback_slurm as slurm
 from conftest import ROOT, make_tiny
 from fairuniverse import distribution
 from fairuniverse.errors import ExecutorError
+from fairuniverse.executors import jobs
 from fairuniverse.executors.dask import DaskCluster
+from fairuniverse.executors.jobs import JobCluster
 from fairuniverse.store import read_results
 from sample_runs import TESTS, assert_same, run, wait_for_part
 
-pytestmark = pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
+pytestmark = [
+    pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing()),
+    # Dask leaves a socket behind with which it has tried the port of the dashboard.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket"),
+]
 
 JOBS = {
     "cores": 1,
@@ -71,7 +78,6 @@ def cancel_one(folder):
 
 
 @pytest.mark.usefixtures("occupied_dashboard")
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket")  # with which Dask tried the port
 def test_a_job_that_is_cancelled_changes_nothing(cluster_file, tmp_path, monkeypatch):
     """One of two jobs ends in the middle of a run: the same table, bit for bit, and the manifest tells."""
     monkeypatch.setattr(distribution, "TASK_S", 0.1)
@@ -118,17 +124,28 @@ def test_the_documented_job(cluster_file, tmp_path, monkeypatch):
     assert (tmp_path / "scores" / "counting" / "scores.json").is_file()
 
 
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"queue": "nosuch"}, "takes no job .*invalid partition specified"),
-        ({"python": "/nonexistent/python"}, "jobs were submitted and none has brought a worker"),
-    ],
-)
-def test_jobs_that_never_work(cluster_file, tmp_path, changed, words):
-    """The run ends and says why, instead of waiting for ever."""
+def changed(cluster_file, folder, **options):
+    """The same cluster with other options."""
     described = yaml.safe_load(cluster_file.read_text())
-    described["SLURMCluster"] |= changed
-    (file := tmp_path / "slurm.yaml").write_text(yaml.safe_dump(described))
-    with pytest.raises(ExecutorError, match=words):
-        DaskCluster(cluster=file, n_workers=2)
+    described["SLURMCluster"] |= options
+    (file := folder / "slurm.yaml").write_text(yaml.safe_dump(described))
+    return file
+
+
+def test_a_job_that_is_not_taken(cluster_file, tmp_path):
+    """The run ends with the words of the batch system, instead of waiting for ever."""
+    with pytest.raises(ExecutorError, match=r"takes no job .*invalid partition specified: nosuch"):
+        DaskCluster(cluster=changed(cluster_file, tmp_path, queue="nosuch"))
+
+
+def test_jobs_that_end_at_once(cluster_file, tmp_path, monkeypatch, caplog):
+    """A run without workers says now and then where to look."""
+    monkeypatch.setattr(jobs, "HINT_S", 1.0)
+    cluster = JobCluster(changed(cluster_file, tmp_path, python="/nonexistent/python"), 1)
+    try:
+        for _ in range(4):
+            cluster.require_hope()
+            time.sleep(0.5)
+    finally:
+        cluster.cluster.close()
+    assert "no job has a worker: see whether they wait in the queue" in caplog.text

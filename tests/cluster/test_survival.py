@@ -325,10 +325,12 @@ def test_what_a_killed_client_left_in_a_worker_goes(tmp_path, monkeypatch):
         store.update()
         first = Job("first", make, NoIsolation, ((submission, str(tmp_path / "run"), store.run),))
         fit(first, 0, 1)
-        for session, idle_s, n_running in (("first", 1e3, 1), ("second", 1e3, 2), ("third", 0.0, 1)):
+        for block, (session, idle_s, n_running) in enumerate(
+            (("first", 9, 1), ("second", 9, 2), ("third", 0, 1))
+        ):
             monkeypatch.setattr(tasks, "IDLE_S", idle_s)
-            answer(replace(first, session=session), [Block(n_running, {0: [10 * n_running]})])
-            assert len(running_below("isolation.worker")) == n_running
+            answer(replace(first, session=session), [Block(block, {0: [10 * block]})])
+            assert len(running_below("isolation.worker")) == 2 * n_running  # each with its guard
     tasks.release()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import time
 import warnings
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 from fairuniverse.errors import ExecutorError, InvalidConfigError, MissingDependencyError
 
-_PATIENCE = 3
-"""Times that each job may be submitted before one of them brings a worker."""
+HINT_S = 60.0
+"""How often a run without workers says so, seconds: jobs may wait in a queue for hours, or end at once."""
+
+logger = logging.getLogger(__name__)
 
 
 class JobCluster:
@@ -33,10 +36,9 @@ class JobCluster:
         self._file = file
         name, options = _described(file)
         watched = self._watched(_cluster_class(file, name).job_cls)
-        self._n_submitted = 0
         self._refusal: Exception | None = None
+        self._waiting_since: float | None = None
         try:
-            self._n_jobs = ceil(n_workers / int(options.get("processes") or 1))
             with warnings.catch_warnings():
                 # The dashboard of somebody else on the same login node: ours takes another port.
                 warnings.filterwarnings("ignore", r"\s*Port \d+ is already in use")
@@ -50,34 +52,39 @@ class JobCluster:
         """Make sure that a worker may still come, where there is none.
 
         Raises:
-            ExecutorError: The batch system takes no jobs, or they end at once.
+            ExecutorError: The batch system takes no jobs.
         """
         if self._refusal is not None:
             raise ExecutorError(
                 f"{self._file}: the batch system takes no job ({_last_words(self._refusal)}): mend the file, "
                 "or wait until it takes some, and give the same command again"
             )
-        if self._n_submitted > _PATIENCE * self._n_jobs:
-            raise ExecutorError(
-                f"{self._file}: {self._n_submitted} jobs were submitted and none has brought a worker: see "
-                "what they wrote (log_directory in the file), mend it, and give the same command again"
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        if now - self._waiting_since > HINT_S:
+            self._waiting_since = now
+            logger.warning(
+                "%s: no job has a worker: see whether they wait in the queue, or what those that ended wrote "
+                "(log_directory in the file)",
+                self._file,
             )
 
     def note_workers(self) -> None:
         """Workers are there: whatever was wrong before is not."""
-        self._n_submitted, self._refusal = 0, None
+        self._waiting_since, self._refusal = None, None
 
     def _watched(self, job_class: Any) -> Any:
         """The same jobs, whose submission is seen from here."""
+        from distributed import Status
+
         jobs = self
 
         class Watched(job_class):  # type: ignore[misc]
             async def start(self) -> None:
-                jobs._n_submitted += 1
                 try:
                     await super().start()
                 except Exception as error:
-                    jobs._refusal = error
+                    self.status, jobs._refusal = Status.failed, error
                     raise
 
         return Watched
