@@ -182,6 +182,12 @@ class RunStore(RunFolder):
         content = json.dumps(self.manifest, indent=2, default=str) + "\n"
         self._write(MANIFEST, content.encode())
 
+    @property
+    def has_truths(self) -> bool:
+        """Whether the truths are recorded."""
+        with reading(self.folder):
+            return self.folder.is_file(TRUTHS)
+
     def write_truths(self, truths: Sequence[Truth]) -> None:
         """Record the truth of every toy, so that toys without an answer are known, too."""
         rows = [{"i_mu": t.i_mu, "i_toy": t.i_toy, "mu_true": t.mu, **prefixed(t.nuisances)} for t in truths]

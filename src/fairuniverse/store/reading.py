@@ -42,6 +42,9 @@ def read_manifest(folder: Where) -> dict[str, Any]:
     return manifest
 
 
+_TRUTHS_AGAIN = "if it is damaged, delete it and give the command of the run again, which writes it anew"
+
+
 def find_runs(path: Where) -> list[Place]:
     """Run folders at a path or URL: itself, or those directly below it.
 
@@ -124,9 +127,13 @@ def with_truths(place: Place, answers: pd.DataFrame | None) -> pd.DataFrame:
 
 def _read_truths(place: Place) -> pd.DataFrame:
     try:
-        (table,) = read_tables(place, [TRUTHS])
+        (table,) = read_tables(place, [TRUTHS], remedy=_TRUTHS_AGAIN)
     except FileNotFoundError as error:
-        raise StorageError(f"cannot read {place}/{TRUTHS}: give the command of the run again") from error
+        raise StorageError(
+            f"{place}/{TRUTHS} is missing: give the command of the run again, which writes it anew"
+        ) from error
+    if lacking := [column for column in (*KEY, "mu_true") if column not in table.column_names]:
+        raise StorageError(f"{place}/{TRUTHS} has no column {lacking[0]}: {_TRUTHS_AGAIN}")
     truths: pd.DataFrame = table.to_pandas()
     return truths
 
