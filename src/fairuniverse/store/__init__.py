@@ -15,11 +15,11 @@ and renamed; an object store shows an object when all of it is there.
 
 from fairuniverse.store.compaction import Compacted, compact
 from fairuniverse.store.folders import RunFolder, RunStore, prefixed
+from fairuniverse.store.manifests import read_manifest
 from fairuniverse.store.parts import parts_of, read_parts
 from fairuniverse.store.places import LocalPlace, Place, Where, is_url, open_place
 from fairuniverse.store.reading import (
     find_runs,
-    read_manifest,
     read_results,
     read_run,
     runs_below,

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from fairuniverse.errors import InvalidDataError, StorageError
+from fairuniverse.store.manifests import (
+    FORMAT,
+    MANIFEST,
+    holds_run,
+    holds_something_else,
+    read_manifest,
+)
 from fairuniverse.store.parts import FOLDER, Part, parts_of, read_parts, rows_to_parquet
 from fairuniverse.store.places import Place, Where, open_place, reading, writing
-from fairuniverse.store.reading import FORMAT, KEY, MANIFEST, TRUTHS, read_manifest
+from fairuniverse.store.reading import KEY, TRUTHS
 
 if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
@@ -232,9 +239,11 @@ def prefixed(nuisances: Mapping[str, float]) -> dict[str, float]:
 
 def _require_run_folder(place: Place) -> None:
     """A run may only go to a new or empty folder, or to one of an earlier run: others may hold anything."""
-    if place.is_file(MANIFEST):
+    if holds_run(place):
         return
-    strange = sorted(name for name in (*place.files(), *place.folders()) if not _is_own(name))
+    may_be_run = not holds_something_else(place)
+    names = (*place.files(), *place.folders())
+    strange = sorted(n for n in names if not _is_own(n) and not (n == MANIFEST and may_be_run))
     if strange:
         raise InvalidDataError(
             f"{place} is not empty and holds no run ({strange[0]} is in it): choose another output folder"
@@ -252,12 +261,15 @@ def _has_parts(place: Place) -> bool:
 def _remove_run(place: Place, identity: Mapping[str, Any], *, overwrite: bool) -> None:
     """Remove an earlier run; without `overwrite` only one that is of no use to this one."""
     if place.is_file(MANIFEST):
-        manifest = read_manifest(place)
-        if not overwrite and all(manifest.get(key) == value for key, value in identity.items()):
+        if not overwrite and _goes_with(read_manifest(place), identity):
             return
-        place.remove([MANIFEST])  # first: what is left without it is no run, and goes when it is opened again
+        place.remove([MANIFEST])  # first: answers that are left without it are never taken for a run
     for folder in (FOLDER, MODEL):
         place.remove_folder(folder)
     logs = [name for name in place.files() if name.startswith("worker") and name.endswith(".log")]
     place.remove([TRUTHS, FIT, *logs])
     place.make(FOLDER)
+
+
+def _goes_with(manifest: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    return all(manifest.get(key) == value for key, value in identity.items())

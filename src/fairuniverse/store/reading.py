@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.errors import InvalidDataError, StorageError
+from fairuniverse.store.manifests import MANIFEST, holds_something_else, read_manifest
 from fairuniverse.store.parts import read_parts, read_tables
 from fairuniverse.store.places import Place, Where, open_place, reading
 
@@ -15,38 +15,18 @@ if TYPE_CHECKING:
 
     from fairuniverse.results import Results
 
-FORMAT = 2
-"""Version of the layout."""
-
-MANIFEST, TRUTHS = "manifest.json", "truths.parquet"
+TRUTHS = "truths.parquet"
 
 KEY = ["i_mu", "i_toy"]
 """Columns that tell toys apart."""
-
-
-def read_manifest(folder: Where) -> dict[str, Any]:
-    """Manifest of a run folder.
-
-    Raises:
-        StorageError: There is none, or it is damaged.
-    """
-    place = open_place(folder)
-    try:
-        manifest: dict[str, Any] = json.loads(place.read(MANIFEST))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {place}/{MANIFEST} ({error}): is {place} a run folder?") from error
-    if manifest.get("format") != FORMAT:
-        raise StorageError(
-            f"{place}/{MANIFEST} has format {manifest.get('format')}; this version reads {FORMAT}"
-        )
-    return manifest
-
 
 _TRUTHS_AGAIN = "if it is damaged, delete it and give the command of the run again, which writes it anew"
 
 
 def find_runs(path: Where) -> list[Place]:
     """Run folders at a path or URL: itself, or those directly below it.
+
+    A manifest of something else counts at the path itself, where reading it is an error, but not below it.
 
     Raises:
         StorageError: There is none, or it cannot be reached.
@@ -55,14 +35,17 @@ def find_runs(path: Where) -> list[Place]:
     with reading(place):
         if place.is_file(MANIFEST):
             return [place]
-        runs = [place / name for name in place.folders() if (place / name).is_file(MANIFEST)]
+        runs = [inner for name in place.folders() if _has_manifest(inner := place / name)]
     if not runs:
         raise StorageError(f"no run at {path}: expected a folder with {MANIFEST}, or folders of that kind")
     return runs
 
 
 def runs_below(path: Where) -> Iterator[Place]:
-    """Run folders at a path or URL or anywhere below it; nothing inside a run folder is looked at."""
+    """Run folders at a path or URL or anywhere below it; nothing inside a run folder is looked at.
+
+    A manifest of something else counts as in `find_runs`.
+    """
     place = open_place(path)
     with reading(place):
         if place.is_file(MANIFEST):
@@ -70,7 +53,22 @@ def runs_below(path: Where) -> Iterator[Place]:
             return
         inner = place.folders(follow=False)
     for name in inner:
-        yield from runs_below(place / name)
+        yield from _runs_inside(place / name)
+
+
+def _runs_inside(place: Place) -> Iterator[Place]:
+    with reading(place):
+        if _has_manifest(place):
+            yield place
+            return
+        inner = place.folders(follow=False)
+    for name in inner:
+        yield from _runs_inside(place / name)
+
+
+def _has_manifest(place: Place) -> bool:
+    """Whether a folder has a manifest, also a damaged one, that may be that of a run."""
+    return place.is_file(MANIFEST) and not holds_something_else(place)
 
 
 def read_results(paths: Where | Sequence[Where]) -> Results:
