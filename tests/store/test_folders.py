@@ -194,6 +194,20 @@ def test_manifests_of_something_else_are_passed_over(tmp_path):
     assert sorted(path.name for path in other.iterdir()) == ["inner", "manifest.json"]
 
 
+@pytest.mark.parametrize("keys", [[(0, 0)], []], ids=["answers", "none"])
+def test_answers_without_a_manifest_are_thrown_away_only_when_asked(tmp_path, keys):
+    """As after an --overwrite that was interrupted; a folder without answers is as good as new."""
+    run = make_run(tmp_path / "run", keys)
+    (run / "manifest.json").unlink()
+    if keys:
+        with pytest.raises(StorageError, match=r"has answers .* no manifest\.json: .* with --overwrite"):
+            RunStore(run, IDENTITY)
+        assert len(list((run / "parts").iterdir())) == 1
+    with RunStore(run, IDENTITY, overwrite=bool(keys)) as store:
+        assert store.finished() == set()
+    assert not list((run / "parts").iterdir())
+
+
 def test_runs_of_other_formats_are_refused(tmp_path):
     """A later layout is not misread."""
     run = make_run(tmp_path / "run", [])

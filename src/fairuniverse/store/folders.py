@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from fairuniverse.errors import InvalidDataError, StorageError
 from fairuniverse.store.manifests import (
+    AGAIN,
     FORMAT,
     MANIFEST,
     holds_run,
@@ -148,7 +149,8 @@ class RunStore(RunFolder):
 
     Raises:
         InvalidDataError: The folder belongs to another benchmark or submission, or holds something else.
-        StorageError: The folder cannot be written, or another process is writing to it.
+        StorageError: The folder cannot be written, another process is writing to it, or it has answers
+            without a manifest that can be read.
     """
 
     def __init__(self, folder: Where, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
@@ -159,8 +161,10 @@ class RunStore(RunFolder):
             self._lock = self.folder.lock()
         try:
             with writing(self.folder):
-                has_run = self.folder.is_file(MANIFEST)
-                if overwrite or not has_run or not _has_parts(self.folder):
+                has_parts = _has_parts(self.folder)
+                if has_parts and not overwrite and not self.folder.is_file(MANIFEST):
+                    raise StorageError(f"{self.folder} has answers of a run, but no {MANIFEST}: {AGAIN}")
+                if overwrite or not has_parts:
                     _remove_run(self.folder, identity, overwrite=overwrite)
                 self.folder.clean()
             self.manifest = self._open_manifest(identity)
