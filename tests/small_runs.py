@@ -32,7 +32,12 @@ def make_run(folder, keys, *, name="method", **identity):
     """A run folder with rows for these toys."""
     with RunStore(folder, IDENTITY | identity) as store:
         store.write_truths(TRUTHS)
-        store.update(submission={"name": name}, mu_range=[0.1, 3.0], confidence_level=0.6827)
+        store.update(
+            benchmark={"name": "tiny", "version": "1", "config": {}},
+            submission={"name": name},
+            mu_range=[0.1, 3.0],
+            confidence_level=0.6827,
+        )
         for key in keys:
             store.write_part([row(*key)])
     return folder

@@ -239,6 +239,22 @@ def test_a_finished_run_is_not_done_again(world):
     assert {p.name: p.stat().st_mtime_ns for p in parts.iterdir()} == before
 
 
+def test_truths_of_a_finished_run_are_written_again(world, tmp_path):
+    """Missing or damaged, the message tells how, and that works."""
+    shutil.copytree(world / "runs", tmp_path / "runs")
+    truths = tmp_path / "runs" / "mine" / "truths.parquet"
+    before = truths.read_bytes()
+    again = ("run", world / "tiny.yaml", world / "mine", "--output", tmp_path / "runs", *TRUSTED)
+    truths.write_bytes(before[:50])
+    for command in (("status", tmp_path / "runs"), ("score", tmp_path / "runs"), again):
+        assert "delete it and give the command of the run again" in refuse(*command)
+    truths.unlink()
+    assert "is missing: give the command of the run again" in refuse("status", tmp_path / "runs")
+    assert "4 of 4 toys" in invoke(*again)
+    assert truths.read_bytes() == before
+    invoke("score", tmp_path / "runs")
+
+
 def test_strangers_are_not_run_without_a_sandbox(world, tmp_path, monkeypatch):
     """Without bubblewrap a folder is refused, with the remedies; our own baselines run, and are marked."""
     monkeypatch.setenv("PATH", str(tmp_path))

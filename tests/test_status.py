@@ -3,10 +3,11 @@
 import json
 import os
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from fairuniverse.api import run_status
+from fairuniverse.api import run_status, score_runs
 from fairuniverse.cli import main
 from fairuniverse.errors import StorageError
 from fairuniverse.store import RunStore, read_manifest
@@ -67,3 +68,78 @@ def test_no_run_is_an_error(tmp_path):
     """And not an empty list."""
     with pytest.raises(StorageError, match="no run at"):
         run_status([tmp_path])
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Two good runs, one with a truncated part, and a simulated sample."""
+    for name in ("bad", "good", "mine"):
+        write_run(tmp_path / "runs" / name, make_results((name,)), name)
+    (part,) = (tmp_path / "runs" / "bad" / "parts").iterdir()
+    part.write_bytes(part.read_bytes()[:100])
+    write_sample(tmp_path / "runs" / "sample")
+    return tmp_path / "runs"
+
+
+def write_sample(folder):
+    """What a full simulation leaves, as far as readers of runs see it."""
+    folder.mkdir()
+    manifest = {"format": 1, "digest": "d", "seed": 1, "world": "higgs_tautau", "source": {}, "failures": []}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("command", ["status", "score", "compact"])
+def test_a_bad_run_hides_no_other(three, command):
+    """The others are shown; the bad one is one line on standard error, and the exit status tells it."""
+    result = CliRunner().invoke(main, [command, str(three)])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert "good" in result.stdout
+    assert "mine" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: cannot read {three}/bad/parts/")
+
+
+@pytest.mark.parametrize("command", ["status", "score"])
+def test_machines_read_the_good_runs(three, command):
+    """Standard output is JSON whatever is wrong with one run."""
+    result = CliRunner().invoke(main, [command, str(three), "--json"])
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)) == 2
+
+
+@pytest.mark.parametrize("command", ["status", "score", "compact"])
+def test_a_bad_run_alone_is_one_error(three, command):
+    """Nothing is added to what is wrong with it."""
+    result = CliRunner().invoke(main, [command, str(three / "bad")])
+    assert (result.exit_code, result.stdout, result.stderr.count("Error")) == (1, "", 1)
+
+
+@pytest.mark.parametrize("ask", [run_status, score_runs])
+def test_a_bad_run_is_raised_to_programs(three, ask):
+    """Unless they want to be told of it and go on."""
+    with pytest.raises(StorageError, match="bad/parts"):
+        ask([three])
+    errors = []
+    assert len(ask([three], on_error=errors.append)) == 2
+    assert len(errors) == 1
+
+
+def test_a_sample_is_an_error_where_it_is_named(three):
+    """Where folders are searched it is passed over."""
+    result = CliRunner().invoke(main, ["status", str(three / "good"), str(three / "sample")])
+    assert result.exit_code == 1
+    assert "good" in result.stdout
+    assert "sample is a sample of simulated events, not a run: give a folder" in result.stderr
+
+
+@pytest.mark.parametrize("columns", [["i_mu"], ["i_mu", "i_toy", "mu_true"]], ids=["truths", "answers"])
+def test_tables_of_something_else_are_damage(tmp_path, columns):
+    """Columns that are missing are told with the folder and the remedy, not by a traceback."""
+    folder = write_run(tmp_path / "mine", make_results(("mine",)), "mine")
+    name = folder / "truths.parquet" if columns == ["i_mu"] else next((folder / "parts").iterdir())
+    pd.read_parquet(name)[columns].to_parquet(name)
+    result = CliRunner().invoke(main, ["status", str(folder)])
+    assert isinstance(result.exception, SystemExit)
+    assert str(folder) in result.stderr
+    assert "the command of the run again" in result.stderr

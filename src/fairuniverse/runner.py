@@ -106,6 +106,9 @@ def run_submissions(
             Entry(benchmark, submission, stack.enter_context(store), crewing, presentation)
             for submission, store in _stores(benchmark, submissions, overwrite=overwrite)
         ]
+        for entry in entries:
+            if entry.is_finished and not entry.store.has_truths:
+                entry.store.write_truths(benchmark.pseudo_experiments.truths())
         unfinished = [entry for entry in entries if not entry.is_finished]
         if unfinished:
             _Session(benchmark, unfinished, crewing, presentation.toys, site).work()

@@ -17,6 +17,7 @@ from fairuniverse.store import (
     open_place,
     read_manifest,
     read_results,
+    runs_below,
 )
 from small_runs import IDENTITY, make_run, row
 
@@ -174,6 +175,63 @@ def test_damaged_files_are_named(tmp_path):
     (run / "manifest.json").write_text("{")
     with pytest.raises(StorageError, match=r"cannot read .*manifest\.json"):
         read_results(run)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "3", '{"format": 2}', '{"format": 2, "run": "r"', "\udcff"]
+)
+def test_damaged_manifests_have_a_remedy(tmp_path, content):
+    """They are named, and the command with --overwrite, which the message tells, makes the run anew."""
+    run = make_run(tmp_path / "run", [(0, 0)])
+    (run / "manifest.json").write_bytes(content.encode(errors="surrogateescape"))
+    for ask in (read_results, compact, lambda folder: RunStore(folder, IDENTITY)):
+        with pytest.raises(StorageError, match=r"run/manifest\.json .*from a copy, .* with --overwrite"):
+            ask(run)
+    with RunStore(run, IDENTITY, overwrite=True) as store:
+        assert store.finished() == set()
+    assert read_results(make_run(tmp_path / "run", [(0, 0)])).table["status"].eq("ok").sum() == 1
+
+
+@pytest.mark.parametrize(
+    "entry", ["run", "benchmark_digest", "benchmark", "submission", "mu_range", "confidence_level"]
+)
+def test_entries_that_readers_need_are_there(tmp_path, entry):
+    """One that is missing or something else is named."""
+    run = make_run(tmp_path / "run", [])
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {entry: None}))
+    with pytest.raises(StorageError, match=f"no valid entry '{entry}': put it back"):
+        read_results(run)
+
+
+def test_manifests_of_something_else_are_passed_over(tmp_path):
+    """Below a folder they are no runs; named itself, the folder is refused, and never written to."""
+    make_run(tmp_path / "run", [])
+    other = tmp_path / "other"
+    make_run(other / "inner", [])
+    (other / "manifest.json").write_text('{"n_sets": 1}')
+    assert [place.name for place in find_runs(tmp_path)] == ["run"]
+    assert sorted(place.name for place in runs_below(tmp_path)) == ["inner", "run"]
+    with pytest.raises(StorageError, match="something else than a run: give a folder"):
+        read_results(other)
+    for overwrite in (False, True):
+        with pytest.raises(InvalidDataError, match="holds no run"):
+            RunStore(other, IDENTITY, overwrite=overwrite)
+    assert sorted(path.name for path in other.iterdir()) == ["inner", "manifest.json"]
+
+
+@pytest.mark.parametrize("keys", [[(0, 0)], []], ids=["answers", "none"])
+def test_answers_without_a_manifest_are_thrown_away_only_when_asked(tmp_path, keys):
+    """As after an --overwrite that was interrupted; a folder without answers is as good as new."""
+    run = make_run(tmp_path / "run", keys)
+    (run / "manifest.json").unlink()
+    if keys:
+        with pytest.raises(StorageError, match=r"has answers .* no manifest\.json: .* with --overwrite"):
+            RunStore(run, IDENTITY)
+        assert len(list((run / "parts").iterdir())) == 1
+    with RunStore(run, IDENTITY, overwrite=bool(keys)) as store:
+        assert store.finished() == set()
+    assert not list((run / "parts").iterdir())
 
 
 def test_runs_of_other_formats_are_refused(tmp_path):

@@ -99,7 +99,7 @@ def read_runs(paths: Sequence[Where]) -> tuple[list[Run], list[str]]:
     Raises:
         StorageError: There is no run.
     """
-    from fairuniverse.store import read_results, runs_below
+    from fairuniverse.store import naming_damage, read_results, runs_below
 
     folders = list(dict.fromkeys(folder for path in paths for folder in runs_below(path)))
     if not folders:
@@ -107,11 +107,10 @@ def read_runs(paths: Sequence[Where]) -> tuple[list[Run], list[str]]:
     runs, problems = [], []
     for folder in folders:
         try:
-            runs.append(Run(folder, read_results(folder)))
+            with naming_damage(folder):
+                runs.append(Run(folder, read_results(folder)))
         except FairUniverseError as error:
             problems.append(str(error))
-        except (KeyError, TypeError, ValueError) as error:
-            problems.append(f"{folder} is damaged ({type(error).__name__}: {error})")
     return runs, problems
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fairuniverse.protocols import Simulator
     from fairuniverse.results import Results
     from fairuniverse.scoring.card import ScoreCard
-    from fairuniverse.store import Where
+    from fairuniverse.store import OnError, Where
 
 SHAPE_EVENTS = 200_000
 """Events per process behind the shapes in a report."""
@@ -31,17 +31,20 @@ WITHHELD = "withheld"
 """Stands where a page does not tell what would give away toys to come."""
 
 
-def score_runs(runs: Sequence[Where], output: Path | None = None) -> list[ScoreCard]:
+def score_runs(
+    runs: Sequence[Where], output: Path | None = None, *, on_error: OnError | None = None
+) -> list[ScoreCard]:
     """Score cards of finished runs, one per submission; with `output`, written to a folder per submission.
 
     Args:
         runs: Run folders, or folders of run folders, by path or URL.
         output: Folder on this machine.
+        on_error: See `fairuniverse.store.read_results`.
     """
     from fairuniverse.scoring.card import score_card
     from fairuniverse.store import read_results
 
-    results = public(read_results(runs))
+    results = public(read_results(runs, on_error=on_error))
     cards = [score_card(results.of(name)) for name in results.submissions]
     if output is not None:
         for card in cards:

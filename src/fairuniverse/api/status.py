@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from fairuniverse.accounting import Account, account
 from fairuniverse.store import (
     Compacted,
+    OnError,
     Place,
     Where,
     compact,
     find_runs,
+    naming_damage,
     parts_of,
+    read_each,
     read_manifest,
     read_parts,
     with_truths,
@@ -53,32 +56,45 @@ class RunStatus:
         return {**plain, **spent}
 
 
-def run_status(runs: Sequence[Where]) -> list[RunStatus]:
+def run_status(runs: Sequence[Where], *, on_error: OnError | None = None) -> list[RunStatus]:
     """How far each run is.
 
     Args:
         runs: Run folders, or folders of run folders, by path or URL.
+        on_error: See `fairuniverse.store.read_results`.
 
     Raises:
         StorageError: There is no run, or a file is damaged.
     """
-    return [_status(folder) for path in runs for folder in find_runs(path)]
+    found = read_each(runs, find_runs, on_error)
+    return read_each([folder for each in found for folder in each], _status, on_error)
 
 
-def compact_runs(runs: Sequence[Where]) -> list[Compacted]:
+def compact_runs(runs: Sequence[Where], *, on_error: OnError | None = None) -> list[Compacted]:
     """Merge the parts of runs, finished or not, into one each; see `fairuniverse.store.compact`.
 
     Args:
         runs: Run folders, or folders of run folders, by path or URL.
+        on_error: See `fairuniverse.store.read_results`.
 
     Raises:
         StorageError: There is no run, a process is at work on one, or something cannot be read or written.
     """
-    return [compact(folder) for path in runs for folder in find_runs(path)]
+    found = read_each(runs, find_runs, on_error)
+    return read_each([folder for each in found for folder in each], _compacted, on_error)
+
+
+def _compacted(folder: Place) -> Compacted:
+    with naming_damage(folder):
+        return compact(folder)
 
 
 def _status(folder: Place) -> RunStatus:
-    manifest = read_manifest(folder)
+    with naming_damage(folder):
+        return _status_by(folder, read_manifest(folder))
+
+
+def _status_by(folder: Place, manifest: Mapping[str, Any]) -> RunStatus:
     answers = read_parts(folder, manifest["run"])
     table = with_truths(folder, answers)
     done = account(table, manifest)

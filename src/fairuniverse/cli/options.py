@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+
+from fairuniverse.errors import FairUniverseError
 
 EXISTING = click.Path(exists=True, path_type=Path)
 NEW = click.Path(path_type=Path)
@@ -53,6 +57,20 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 RESUME = "; the same command goes on where it stopped"
+
+
+@contextmanager
+def telling_errors() -> Iterator[Callable[[FairUniverseError], None]]:
+    """Tells each error that it is given on standard error; at the end, exit status 1 if there was one."""
+    told: list[FairUniverseError] = []
+
+    def tell(error: FairUniverseError) -> None:
+        told.append(error)
+        click.ClickException(str(error)).show()
+
+    yield tell
+    if told:
+        sys.exit(1)
 
 
 def key_values(pairs: Sequence[str]) -> dict[str, Any]:

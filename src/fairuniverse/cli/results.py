@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fairuniverse.cli.options import EXISTING, NEW, RUN, json_option, output_option, threads_option
+from fairuniverse.cli.options import (
+    EXISTING,
+    NEW,
+    RUN,
+    json_option,
+    output_option,
+    telling_errors,
+    threads_option,
+)
 
 if TYPE_CHECKING:
+    from fairuniverse.scoring.card import ScoreCard
     from fairuniverse.store import Where
 
 
@@ -34,6 +43,8 @@ def score(
     Predictions are a run folder, or in the official layout: a file result_{set}.json per set with the lists
     mu_hats, delta_mu_hats, p16 and p84. The reference folder holds test_settings.json or settings/data.json
     with the list ground_truth_mus, one mu per set.
+
+    The exit status is 1 if a run cannot be read; the others are scored.
     """
     from fairuniverse import api
 
@@ -44,16 +55,20 @@ def score(
     if predictions:
         assert reference is not None
         assert output is not None
-        cards = [api.score_folders(predictions, reference, output)]
-    else:
-        cards = api.score_runs(runs, output)
+        _echo_cards([api.score_folders(predictions, reference, output)], as_json=as_json)
+        return
+    with telling_errors() as tell:
+        _echo_cards(api.score_runs(runs, output, on_error=tell), as_json=as_json)
+
+
+def _echo_cards(cards: Sequence[ScoreCard], *, as_json: bool) -> None:
+    from fairuniverse.scoring.card import render_summary
+
     if as_json:
         click.echo(json.dumps([card.to_json() for card in cards], indent=2))
-    else:
-        from fairuniverse.scoring.card import render_summary
-
-        blocks = [card.render() for card in cards]
-        click.echo("\n\n".join([*blocks, render_summary(cards)] if len(cards) > 1 else blocks))
+        return
+    blocks = [card.render() for card in cards]
+    click.echo("\n\n".join([*blocks, render_summary(cards)] if len(cards) > 1 else blocks))
 
 
 @click.command()

@@ -20,6 +20,7 @@ from fairuniverse.cli.options import (
     json_option,
     official_option,
     scheduler_option,
+    telling_errors,
     threads_option,
 )
 from fairuniverse.executors import EXECUTORS
@@ -149,10 +150,17 @@ def run(
 @click.argument("runs", nargs=-1, required=True, type=RUN, metavar="RUN...")
 @json_option
 def status(runs: Sequence[Where], as_json: bool) -> None:
-    """Tell how far runs are, from any terminal or machine that sees their folders or URLs."""
+    """Tell how far runs are, from any terminal or machine that sees their folders or URLs.
+
+    The exit status is 1 if a run cannot be read; the others are shown.
+    """
     from fairuniverse import api
 
-    found = api.run_status(runs)
+    with telling_errors() as tell:
+        _echo_statuses(api.run_status(runs, on_error=tell), as_json=as_json)
+
+
+def _echo_statuses(found: Sequence[RunStatus], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([status.to_json() for status in found], indent=2))
         return
@@ -185,9 +193,13 @@ def compact(runs: Sequence[Where]) -> None:
     """Merge the many small files of runs, finished or not, into one each.
 
     Results stay the same, bit for bit, and a run goes on afterwards. One that is being worked on is refused.
+    The exit status is 1 if a run cannot be merged; the others are.
     """
     from fairuniverse import api
 
-    for merged in api.compact_runs(runs):
-        done = f"{merged.n_before} files -> {merged.n_after}" if merged.n_before > 1 else "compact already"
-        click.echo(f"{merged.folder}: {merged.n_toys:,} toys, {done}")
+    with telling_errors() as tell:
+        for merged in api.compact_runs(runs, on_error=tell):
+            done = (
+                f"{merged.n_before} files -> {merged.n_after}" if merged.n_before > 1 else "compact already"
+            )
+            click.echo(f"{merged.folder}: {merged.n_toys:,} toys, {done}")

@@ -15,11 +15,14 @@ and renamed; an object store shows an object when all of it is there.
 
 from fairuniverse.store.compaction import Compacted, compact
 from fairuniverse.store.folders import RunFolder, RunStore, prefixed
+from fairuniverse.store.manifests import read_manifest
 from fairuniverse.store.parts import parts_of, read_parts
 from fairuniverse.store.places import LocalPlace, Place, Where, is_url, open_place
 from fairuniverse.store.reading import (
+    OnError,
     find_runs,
-    read_manifest,
+    naming_damage,
+    read_each,
     read_results,
     read_run,
     runs_below,
@@ -29,6 +32,7 @@ from fairuniverse.store.reading import (
 __all__ = [
     "Compacted",
     "LocalPlace",
+    "OnError",
     "Place",
     "RunFolder",
     "RunStore",
@@ -36,9 +40,11 @@ __all__ = [
     "compact",
     "find_runs",
     "is_url",
+    "naming_damage",
     "open_place",
     "parts_of",
     "prefixed",
+    "read_each",
     "read_manifest",
     "read_parts",
     "read_results",

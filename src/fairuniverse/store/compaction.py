@@ -6,9 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from fairuniverse.errors import StorageError
+from fairuniverse.store.manifests import read_manifest
 from fairuniverse.store.parts import Part, joined, parts_of, to_parquet
 from fairuniverse.store.places import Place, Where, open_place, writing
-from fairuniverse.store.reading import read_manifest
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from fairuniverse.errors import InvalidDataError, StorageError
+from fairuniverse.store.manifests import (
+    AGAIN,
+    FORMAT,
+    MANIFEST,
+    holds_run,
+    holds_something_else,
+    read_manifest,
+)
 from fairuniverse.store.parts import FOLDER, Part, parts_of, read_parts, rows_to_parquet
 from fairuniverse.store.places import Place, Where, open_place, reading, writing
-from fairuniverse.store.reading import FORMAT, KEY, MANIFEST, TRUTHS, read_manifest
+from fairuniverse.store.reading import KEY, TRUTHS
 
 if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
@@ -153,7 +161,8 @@ class RunStore(RunFolder):
 
     Raises:
         InvalidDataError: The folder belongs to another benchmark or submission, or holds something else.
-        StorageError: The folder cannot be written, or another process is writing to it.
+        StorageError: The folder cannot be written, another process is writing to it, or it has answers
+            without a manifest that can be read.
     """
 
     def __init__(self, folder: Where, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
@@ -164,8 +173,10 @@ class RunStore(RunFolder):
             self._lock = self.folder.lock()
         try:
             with writing(self.folder):
-                has_run = self.folder.is_file(MANIFEST)
-                if overwrite or not has_run or not _has_parts(self.folder):
+                has_parts = _has_parts(self.folder)
+                if has_parts and not overwrite and not self.folder.is_file(MANIFEST):
+                    raise StorageError(f"{self.folder} has answers of a run, but no {MANIFEST}: {AGAIN}")
+                if overwrite or not has_parts:
                     _remove_run(self.folder, identity, overwrite=overwrite)
                 self.folder.clean()
             self.manifest = self._open_manifest(identity)
@@ -193,6 +204,12 @@ class RunStore(RunFolder):
         self.manifest = {**self.manifest, **entries}
         content = json.dumps(self.manifest, indent=2, default=str) + "\n"
         self._write(MANIFEST, content.encode())
+
+    @property
+    def has_truths(self) -> bool:
+        """Whether the truths are recorded."""
+        with reading(self.folder):
+            return self.folder.is_file(TRUTHS)
 
     def write_truths(self, truths: Sequence[Truth]) -> None:
         """Record the truth of every toy, so that toys without an answer are known, too."""
@@ -244,9 +261,11 @@ def prefixed(nuisances: Mapping[str, float]) -> dict[str, float]:
 
 def _require_run_folder(place: Place) -> None:
     """A run may only go to a new or empty folder, or to one of an earlier run: others may hold anything."""
-    if place.is_file(MANIFEST):
+    if holds_run(place):
         return
-    strange = sorted(name for name in (*place.files(), *place.folders()) if not _is_own(name))
+    may_be_run = not holds_something_else(place)
+    names = (*place.files(), *place.folders())
+    strange = sorted(n for n in names if not _is_own(n) and not (n == MANIFEST and may_be_run))
     if strange:
         raise InvalidDataError(
             f"{place} is not empty and holds no run ({strange[0]} is in it): choose another output folder"
@@ -269,11 +288,14 @@ def _has_parts(place: Place) -> bool:
 def _remove_run(place: Place, identity: Mapping[str, Any], *, overwrite: bool) -> None:
     """Remove an earlier run; without `overwrite` only one that is of no use to this one."""
     if place.is_file(MANIFEST):
-        manifest = read_manifest(place)
-        if not overwrite and all(manifest.get(key) == value for key, value in identity.items()):
+        if not overwrite and _goes_with(read_manifest(place), identity):
             return
-        place.remove([MANIFEST])  # first: what is left without it is no run, and goes when it is opened again
+        place.remove([MANIFEST])  # first: answers that are left without it are never taken for a run
     for folder in filter(_is_left_over, place.folders()):
         place.remove_folder(folder)
     place.remove(filter(_is_left_over, place.files()))
     place.make(FOLDER)
+
+
+def _goes_with(manifest: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    return all(manifest.get(key) == value for key, value in identity.items())

@@ -95,8 +95,16 @@ def joined(place: Place, run: str, *, first: int = 0, last: int | None = None) -
     return None
 
 
-def read_tables(place: Place, names: Sequence[str]) -> list[pa.Table]:
+_REMEDY = "if it is damaged, delete it and run again; its toys are made anew"
+
+
+def read_tables(place: Place, names: Sequence[str], *, remedy: str = _REMEDY) -> list[pa.Table]:
     """Parquet files of a run folder.
+
+    Args:
+        place: The run folder.
+        names: The files.
+        remedy: What to do if one is damaged.
 
     Raises:
         FileNotFoundError: One is gone.
@@ -107,7 +115,7 @@ def read_tables(place: Place, names: Sequence[str]) -> list[pa.Table]:
         some = names[i : i + _AT_ONCE]
         with reading(place):
             contents = list(place.read_all(some))
-        tables += [_table(place, name, content) for name, content in zip(some, contents, strict=True)]
+        tables += [_table(place, name, content, remedy) for name, content in zip(some, contents, strict=True)]
     return tables
 
 
@@ -127,17 +135,14 @@ def rows_to_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return to_parquet(pa.Table.from_pylist([dict(row) for row in rows]))
 
 
-def _table(place: Place, name: str, content: bytes) -> pa.Table:
+def _table(place: Place, name: str, content: bytes, remedy: str) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(pa.BufferReader(content)).read()
     except (OSError, pa.ArrowInvalid) as error:
-        raise StorageError(
-            f"cannot read {place}/{name} ({error}): if it is damaged, delete it and run again; its toys are "
-            "made anew"
-        ) from error
+        raise StorageError(f"cannot read {place}/{name} ({error}): {remedy}") from error
 
 
 def _one_row_each(tables: Sequence[pa.Table], first: int, last: int | None) -> pa.Table:

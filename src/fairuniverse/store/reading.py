@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fairuniverse.errors import InvalidDataError, StorageError
+from fairuniverse.errors import FairUniverseError, InvalidDataError, StorageError
+from fairuniverse.store.manifests import MANIFEST, holds_something_else, read_manifest
 from fairuniverse.store.parts import read_parts, read_tables
 from fairuniverse.store.places import Place, Where, open_place, reading
 
@@ -15,35 +16,71 @@ if TYPE_CHECKING:
 
     from fairuniverse.results import Results
 
-FORMAT = 2
-"""Version of the layout."""
-
-MANIFEST, TRUTHS = "manifest.json", "truths.parquet"
+TRUTHS = "truths.parquet"
 
 KEY = ["i_mu", "i_toy"]
 """Columns that tell toys apart."""
 
+OnError = Callable[[FairUniverseError], object]
+"""Is told why a run is left out that cannot be read."""
 
-def read_manifest(folder: Where) -> dict[str, Any]:
-    """Manifest of a run folder.
+_Item = TypeVar("_Item")
+_Read = TypeVar("_Read")
+
+
+def read_each(
+    items: Iterable[_Item], read: Callable[[_Item], _Read], on_error: OnError | None = None
+) -> list[_Read]:
+    """What is read of each item.
+
+    Args:
+        items: What is read.
+        read: How.
+        on_error: Called with the error of each that cannot be read and is left out, if any of them can be;
+            without it, the first error is raised.
 
     Raises:
-        StorageError: There is none, or it is damaged.
+        FairUniverseError: An item, or with `on_error` the last of all, cannot be read.
     """
-    place = open_place(folder)
+    found: list[_Read] = []
+    errors: list[FairUniverseError] = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except FairUniverseError as error:
+            if on_error is None:
+                raise
+            errors.append(error)
+    last = errors.pop() if errors and not found else None
+    if on_error is not None:
+        for left_out in errors:
+            on_error(left_out)
+    if last is not None:
+        raise last
+    return found
+
+
+@contextmanager
+def naming_damage(place: Place) -> Iterator[None]:
+    """Name the run folder whose content is not what was written there."""
     try:
-        manifest: dict[str, Any] = json.loads(place.read(MANIFEST))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {place}/{MANIFEST} ({error}): is {place} a run folder?") from error
-    if manifest.get("format") != FORMAT:
+        yield
+    except FairUniverseError:
+        raise
+    except (LookupError, TypeError, ValueError) as error:
         raise StorageError(
-            f"{place}/{MANIFEST} has format {manifest.get('format')}; this version reads {FORMAT}"
-        )
-    return manifest
+            f"{place} is damaged ({type(error).__name__}: {error}): put its files back from a copy, or give "
+            "the command of the run again with --overwrite"
+        ) from error
+
+
+_TRUTHS_AGAIN = "if it is damaged, delete it and give the command of the run again, which writes it anew"
 
 
 def find_runs(path: Where) -> list[Place]:
     """Run folders at a path or URL: itself, or those directly below it.
+
+    A manifest of something else counts at the path itself, where reading it is an error, but not below it.
 
     Raises:
         StorageError: There is none, or it cannot be reached.
@@ -52,14 +89,17 @@ def find_runs(path: Where) -> list[Place]:
     with reading(place):
         if place.is_file(MANIFEST):
             return [place]
-        runs = [place / name for name in place.folders() if (place / name).is_file(MANIFEST)]
+        runs = [inner for name in place.folders() if _has_manifest(inner := place / name)]
     if not runs:
         raise StorageError(f"no run at {path}: expected a folder with {MANIFEST}, or folders of that kind")
     return runs
 
 
 def runs_below(path: Where) -> Iterator[Place]:
-    """Run folders at a path or URL or anywhere below it; nothing inside a run folder is looked at."""
+    """Run folders at a path or URL or anywhere below it; nothing inside a run folder is looked at.
+
+    A manifest of something else counts as in `find_runs`.
+    """
     place = open_place(path)
     with reading(place):
         if place.is_file(MANIFEST):
@@ -67,10 +107,25 @@ def runs_below(path: Where) -> Iterator[Place]:
             return
         inner = place.folders(follow=False)
     for name in inner:
-        yield from runs_below(place / name)
+        yield from _runs_inside(place / name)
 
 
-def read_results(paths: Where | Sequence[Where]) -> Results:
+def _runs_inside(place: Place) -> Iterator[Place]:
+    with reading(place):
+        if _has_manifest(place):
+            yield place
+            return
+        inner = place.folders(follow=False)
+    for name in inner:
+        yield from _runs_inside(place / name)
+
+
+def _has_manifest(place: Place) -> bool:
+    """Whether a folder has a manifest, also a damaged one, that may be that of a run."""
+    return place.is_file(MANIFEST) and not holds_something_else(place)
+
+
+def read_results(paths: Where | Sequence[Where], *, on_error: OnError | None = None) -> Results:
     """Results of run folders as one table, sorted by submission, i_mu and i_toy.
 
     Toys without an answer have a row of status "missing". Where two runs have a submission of the same name,
@@ -78,6 +133,8 @@ def read_results(paths: Where | Sequence[Where]) -> Results:
 
     Args:
         paths: A run folder, a folder of run folders, or several of these; paths or URLs.
+        on_error: Called with the error of each run that cannot be read and is left out, if any of them can
+            be; without it, the first error is raised.
 
     Raises:
         StorageError: There is no run, or a file is damaged.
@@ -88,14 +145,16 @@ def read_results(paths: Where | Sequence[Where]) -> Results:
     from fairuniverse.results import Results
 
     given = list(paths) if isinstance(paths, Sequence) and not isinstance(paths, str) else [paths]
-    folders = [f for p in given for f in find_runs(p)]
-    manifests = [read_manifest(f) for f in folders]
-    _require_one_benchmark(folders, manifests)
+    found = [f for each in read_each(given, find_runs, on_error) for f in each]
+    described = read_each(found, lambda f: (f, read_manifest(f)), on_error)
+    _require_one_benchmark(*zip(*described, strict=True))
+    runs = read_each(described, lambda d: (*d, _table(*d)), on_error)
+    folders, manifests, tables = zip(*runs, strict=True)
     names = _distinct_names(folders, manifests)
-    tables = [read_run(f).assign(submission=n) for f, n in zip(folders, names, strict=True)]
+    named = [table.assign(submission=name) for table, name in zip(tables, names, strict=True)]
     first = manifests[0]
     return Results(
-        pd.concat(tables, ignore_index=True).astype({"submission": "object"}),
+        pd.concat(named, ignore_index=True).astype({"submission": "object"}),
         (float(first["mu_range"][0]), float(first["mu_range"][1])),
         float(first["confidence_level"]),
         first if len(folders) == 1 else _joint(names, manifests),
@@ -105,7 +164,12 @@ def read_results(paths: Where | Sequence[Where]) -> Results:
 def read_run(folder: Where) -> pd.DataFrame:
     """Results table of one run folder, with a row for every toy of the benchmark."""
     place = open_place(folder)
-    return with_truths(place, read_parts(place, read_manifest(place)["run"]))
+    return _table(place, read_manifest(place))
+
+
+def _table(place: Place, manifest: Mapping[str, Any]) -> pd.DataFrame:
+    with naming_damage(place):
+        return with_truths(place, read_parts(place, manifest["run"]))
 
 
 def with_truths(place: Place, answers: pd.DataFrame | None) -> pd.DataFrame:
@@ -124,9 +188,13 @@ def with_truths(place: Place, answers: pd.DataFrame | None) -> pd.DataFrame:
 
 def _read_truths(place: Place) -> pd.DataFrame:
     try:
-        (table,) = read_tables(place, [TRUTHS])
+        (table,) = read_tables(place, [TRUTHS], remedy=_TRUTHS_AGAIN)
     except FileNotFoundError as error:
-        raise StorageError(f"cannot read {place}/{TRUTHS}: give the command of the run again") from error
+        raise StorageError(
+            f"{place}/{TRUTHS} is missing: give the command of the run again, which writes it anew"
+        ) from error
+    if lacking := [column for column in (*KEY, "mu_true") if column not in table.column_names]:
+        raise StorageError(f"{place}/{TRUTHS} has no column {lacking[0]}: {_TRUTHS_AGAIN}")
     truths: pd.DataFrame = table.to_pandas()
     return truths
 
