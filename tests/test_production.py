@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -133,23 +134,39 @@ def test_what_repeating_cannot_cure_is_not_repeated(tmp_path, trouble, error, wo
     assert not times(tmp_path)
 
 
-def test_a_killed_production_goes_on(tmp_path, finished, root):
-    """Killed in the middle, then started again: the same events, the finished blocks as they were."""
+@contextmanager
+def production(folder, root, **options):
+    """A program that makes a sample, to be killed."""
     script = (
         "from functools import partial; from pathlib import Path; from tiny_blocks import TinyBlocks\n"
         "from fairuniverse.production import Sample\n"
-        f"if __name__ == '__main__': Sample(Path({str(tmp_path)!r}), partial(TinyBlocks, wait_s=0.1), 1)"
+        f"if __name__ == '__main__': Sample(Path({str(folder)!r}), partial(TinyBlocks, **{options!r}), 1)"
         f".produce({WANTED!r})"
     )
-    (tmp_path / "script.py").write_text(script)
+    (folder / "script.py").write_text(script)
     environment = {**os.environ, "PYTHONPATH": str(root / "tests")}
     with subprocess.Popen(
-        [sys.executable, str(tmp_path / "script.py")], env=environment, start_new_session=True
+        [sys.executable, str(folder / "script.py")], env=environment, start_new_session=True
     ) as program:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.rglob("*_metadata.json")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        os.killpg(program.pid, signal.SIGKILL)
+        try:
+            yield program
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)
+
+
+def wait_for(condition):
+    """Wait until something is true, or fail."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_production_goes_on(tmp_path, finished, root):
+    """Killed in the middle, then started again: the same events, the finished blocks as they were."""
+    with production(tmp_path, root, wait_s=0.1):
+        wait_for(lambda: list(tmp_path.rglob("*_metadata.json")))
     before = times(tmp_path)
     assert before
     made = sample(tmp_path)
@@ -158,3 +175,15 @@ def test_a_killed_production_goes_on(tmp_path, finished, root):
     np.testing.assert_array_equal(
         made.table(blocks).events.features, finished[0].table(blocks).events.features
     )
+
+
+def test_a_folder_has_one_production_at_a_time(tmp_path, finished, root):
+    """A second one is told who makes blocks there, and begins once that process is gone, even if killed."""
+    with production(tmp_path, root, wait_s=60) as program:
+        wait_for((tmp_path / "manifest.json").exists)
+        second = sample(tmp_path)
+        with pytest.raises(StorageError, match=rf"process {program.pid} on .* is making blocks.*wait for it"):
+            second.produce(WANTED)
+        program.kill()
+        program.wait()
+        assert second.produce(WANTED) == finished[1]

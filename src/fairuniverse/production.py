@@ -2,6 +2,7 @@
 
 Layout of a sample's folder::
 
+    .lock                                  locked by whoever makes blocks, whose name it tells
     manifest.json                          what is made, with which cards, seed and libraries; failures
     PROCESS/block-000000.parquet           selected events of one block
     PROCESS/block-000000_metadata.json     its numbers; written last: with it the block is finished
@@ -18,6 +19,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ import numpy as np
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, InvalidDataError, StorageError
 from fairuniverse.events import Events, concatenate
 from fairuniverse.executors import Executor, ProcessPool, WorkerLostError
-from fairuniverse.files import atomic_path
+from fairuniverse.files import FileLock, atomic_path, lock_holder
 from fairuniverse.protocols import BlockSource
 from fairuniverse.tables import Table, metadata_path, read_table, write_table
 
@@ -66,16 +68,35 @@ class Sample:
     seed: int
     source: BlockSource = field(init=False)
     manifest: dict[str, Any] = field(init=False)
+    _is_alone: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.source = self.make_source()
-        identity = {"format": FORMAT, "digest": self.source.digest, "seed": self.seed}
-        self.manifest = self._read_manifest(identity) or {
-            **identity,
-            "world": self.source.world,
-            "source": dict(self.source.provenance()),
-            "failures": [],
-        }
+        self.manifest = self._open_manifest()
+
+    @contextmanager
+    def alone(self, n_events: Mapping[str, int]) -> Iterator[None]:
+        """Keep other processes from making blocks here; `produce` does so by itself.
+
+        Args:
+            n_events: Selected events of each process that will be asked for.
+
+        Raises:
+            InvalidDataError: A process that the source cannot make.
+            StorageError: Another process makes blocks here, or the folder cannot be written.
+            InvalidConfigError: Another process has begun a sample of other cards, mode or seed meanwhile.
+        """
+        _require_available(n_events, self.source.available)
+        if self._is_alone:
+            yield
+            return
+        with closing(_lock(self.folder)):
+            self.manifest = self._open_manifest()
+            self._is_alone = True
+            try:
+                yield
+            finally:
+                self._is_alone = False
 
     def produce(
         self,
@@ -98,26 +119,14 @@ class Sample:
             InvalidDataError: A process that the source cannot make.
             ProductionError: A block failed `MAX_ATTEMPTS` times.
             ExecutorError: All workers were lost.
+            StorageError: Another process makes blocks here.
             FairUniverseError: Whatever repeating would not cure, such as a missing library or a full disk.
         """
-        if executor is None:
+        with self.alone(n_events):
+            if executor is not None:
+                return self._produce(n_events, executor, progress)
             with ProcessPool(1) as pool:
-                return self.produce(n_events, executor=pool, progress=progress)
-        _require_available(n_events, self.source.available)
-        self._write_manifest(n_events={k: int(v) for k, v in n_events.items()})
-        plan = _Plan(n_events, {p: self._finished(p) for p in n_events})
-        shift = _Shift(self, executor)
-        try:
-            while not plan.is_complete:
-                for process, number in plan.next_blocks(shift.at_work, max(executor.n_workers, 1)):
-                    shift.begin(process, number)
-                for process, number, n_selected in shift.finished():
-                    plan.add(process, number, n_selected)
-                    if progress is not None:
-                        progress(n_selected)
-        finally:
-            shift.end()
-        return plan.blocks
+                return self._produce(n_events, pool, progress)
 
     def n_made(self, processes: Iterable[str]) -> int:
         """Events of the blocks of these processes that are finished."""
@@ -156,6 +165,24 @@ class Sample:
         failure = {"process": process, "block": number, "message": message}
         self._write_manifest(failures=[*self.manifest["failures"], failure])
 
+    def _produce(
+        self, n_events: Mapping[str, int], executor: Executor, progress: Callable[[int], object] | None
+    ) -> dict[str, list[int]]:
+        self._write_manifest(n_events={k: int(v) for k, v in n_events.items()})
+        plan = _Plan(n_events, {p: self._finished(p) for p in n_events})
+        shift = _Shift(self, executor)
+        try:
+            while not plan.is_complete:
+                for process, number in plan.next_blocks(shift.at_work, max(executor.n_workers, 1)):
+                    shift.begin(process, number)
+                for process, number, n_selected in shift.finished():
+                    plan.add(process, number, n_selected)
+                    if progress is not None:
+                        progress(n_selected)
+        finally:
+            shift.end()
+        return plan.blocks
+
     def _statistics(self, process: str, numbers: Sequence[int]) -> dict[str, float]:
         rows = [_read_json(metadata_path(self._path(process, n))) for n in numbers]
         sums = {k: float(sum(r[k] for r in rows)) for k in ("total_rows", "n_tried", "cpu_s", "sum_weights")}
@@ -179,6 +206,16 @@ class Sample:
     def _read(self, process: str, number: int) -> Table:
         names = [p.name for p in self.source.processes]
         return read_table(self._path(process, number), self.source.schema, names)
+
+    def _open_manifest(self) -> dict[str, Any]:
+        """What the folder holds, or is to hold if it is new."""
+        identity = {"format": FORMAT, "digest": self.source.digest, "seed": self.seed}
+        return self._read_manifest(identity) or {
+            **identity,
+            "world": self.source.world,
+            "source": dict(self.source.provenance()),
+            "failures": [],
+        }
 
     def _read_manifest(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         path = self.folder / "manifest.json"
@@ -346,6 +383,22 @@ def make_block(
         raise
     except Exception as error:
         raise BlockError(f"{type(error).__name__}: {error}") from error
+
+
+def _lock(folder: Path) -> FileLock:
+    """The right to make blocks in a folder, which is made if it does not exist."""
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
+    except BlockingIOError as error:
+        raise StorageError(
+            f"{lock_holder(path)} is making blocks in {folder}: wait for it, or choose another output"
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; choose another folder"
+        ) from error
 
 
 def _require_available(n_events: Mapping[str, int], available: Sequence[str]) -> None:
