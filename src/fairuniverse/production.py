@@ -7,9 +7,9 @@ Layout of a sample's folder::
     PROCESS/block-000000.parquet           selected events of one block
     PROCESS/block-000000_metadata.json     its numbers; written last: with it the block is finished
 
-A crash costs one block, which is made again. A block depends only on the source's digest, the seed, the
-process and its number: blocks made elsewhere with the same manifest can be copied into the folder. A sample
-of n events consists of the first blocks that hold as many.
+A crash costs one block, which is made again, as is one of which either file is gone. A block depends only on
+the source's digest, the seed, the process and its number: blocks made elsewhere with the same manifest can be
+copied into the folder. A sample of n events consists of the first blocks that hold as many.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ FIRST_GUESS = 500.0
 
 MAX_ATTEMPTS = 3
 """How often a block is tried whose worker dies or fails."""
+
+NUMBERS = ("block", "total_rows", "n_tried", "cpu_s", "sum_weights", "acceptance", "expected_yield")
+"""What is read of the numbers of a block."""
 
 
 class ProductionError(FairUniverseError, RuntimeError):
@@ -119,7 +122,7 @@ class Sample:
             InvalidDataError: A process that the source cannot make.
             ProductionError: A block failed `MAX_ATTEMPTS` times.
             ExecutorError: All workers were lost.
-            StorageError: Another process makes blocks here.
+            StorageError: Another process makes blocks here, or a finished block is damaged.
             FairUniverseError: Whatever repeating would not cure, such as a missing library or a full disk.
         """
         with self.alone(n_events):
@@ -136,7 +139,7 @@ class Sample:
         """Events of blocks as one table, the weights of each process scaled to its expected yield.
 
         Raises:
-            StorageError: A block cannot be read.
+            StorageError: A block is damaged.
         """
         yields = {p.name: p.expected_yield for p in self.source.processes}
         parts = []
@@ -184,7 +187,7 @@ class Sample:
         return plan.blocks
 
     def _statistics(self, process: str, numbers: Sequence[int]) -> dict[str, float]:
-        rows = [_read_json(metadata_path(self._path(process, n))) for n in numbers]
+        rows = [_read_numbers(metadata_path(self._path(process, n))) for n in numbers]
         sums = {k: float(sum(r[k] for r in rows)) for k in ("total_rows", "n_tried", "cpu_s", "sum_weights")}
         averages = {
             k: sum(r[k] * r["n_tried"] for r in rows) / sums["n_tried"]
@@ -199,13 +202,21 @@ class Sample:
         """Events of each finished block."""
         found = {}
         for path in sorted((self.folder / process).glob("block-*_metadata.json")):
-            content = _read_json(path)
-            found[int(content["block"])] = int(content["total_rows"])
+            numbers = _read_numbers(path)
+            number, n_events = int(numbers["block"]), int(numbers["total_rows"])
+            block = self._path(process, number)
+            if block.exists():
+                _require_whole(block, n_events)
+                found[number] = n_events
         return found
 
     def _read(self, process: str, number: int) -> Table:
+        path = self._path(process, number)
         names = [p.name for p in self.source.processes]
-        return read_table(self._path(process, number), self.source.schema, names)
+        try:
+            return read_table(path, self.source.schema, names)
+        except (StorageError, InvalidDataError) as error:
+            raise _damaged(path, error.__cause__ or error) from error
 
     def _open_manifest(self) -> dict[str, Any]:
         """What the folder holds, or is to hold if it is new."""
@@ -221,7 +232,12 @@ class Sample:
         path = self.folder / "manifest.json"
         if not path.exists():
             return None
-        manifest = _read_json(path)
+        try:
+            manifest = _read_json(path)
+        except (OSError, ValueError) as error:
+            raise StorageError(
+                f"cannot read {path} ({error}): restore it, or choose another output"
+            ) from error
         for key, value in identity.items():
             if manifest.get(key) != value:
                 raise InvalidConfigError(
@@ -415,9 +431,36 @@ def _scaled(table: Table, factor: float) -> Table:
     return Table(replace(events, weights=events.weights * factor), table.extra)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _require_whole(path: Path, n_events: int) -> None:
+    """Refuse a block whose file was cut off, by its end."""
+    import pyarrow.parquet as pq
+
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        n_rows = pq.read_metadata(path).num_rows
     except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {path} ({error}): delete it, and its block is made again") from error
+        raise _damaged(path, error) from error
+    if n_rows != n_events:
+        raise _damaged(path, f"{n_rows} events instead of {n_events}")
+
+
+def _read_numbers(path: Path) -> dict[str, float]:
+    """Numbers of a block."""
+    try:
+        content = _read_json(path)
+        return {name: float(content[name]) for name in NUMBERS}
+    except KeyError as error:
+        raise _damaged(path, f"no {error}") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, reason: object) -> StorageError:
+    line = " ".join(str(reason).split())
+    return StorageError(f"{path} is damaged ({line}): delete it, and the same command makes its block again")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
     return content
