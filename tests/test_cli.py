@@ -327,6 +327,35 @@ def test_mistakes_get_one_clear_message(arguments, message, tmp_path, monkeypatc
     assert message in refuse(*arguments)
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/q2", "s3://bucket/q2.parquet", "file:///tmp/q2"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate", "--events", "3", "--output"],
+        ["simulate", *FULL[:4], "--output"],
+        ["shift", "x.parquet"],
+        ["compare", "x.parquet", "x.parquet", "--output"],
+        ["closure", "--output"],
+        ["toys", "quick", "--output"],
+        ["init"],
+        ["score", "x.parquet", "--output"],
+        ["table", "x.parquet", "--output"],
+        ["export", "x.parquet", "--output"],
+        ["report", "x.parquet", "--picture"],
+        ["leaderboard", "x.parquet", "--output"],
+        ["bundle", "quick", "--output"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+def test_a_url_is_no_output_on_this_machine(arguments, url, tmp_path, monkeypatch):
+    """Commands that write paths only refuse a URL at once, and leave nothing behind."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.parquet").touch()
+    message = " ".join(refuse(*arguments, url).split())
+    assert f"'{url}' is a URL, and this command writes to this machine only: give a path" in message
+    assert [p.name for p in tmp_path.iterdir()] == ["x.parquet"]
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "message"),
     [

@@ -70,10 +70,11 @@ def test_a_simulated_sample_is_its_blocks_scaled_to_the_yields(tmp_path):
     np.testing.assert_array_equal(again.features, events.features)
 
 
-def test_an_unfinished_sample_is_refused(tmp_path):
-    """A missing block is named, and what to do."""
+@pytest.mark.parametrize("half", ["block-000001.parquet", "block-000001_metadata.json"])
+def test_an_unfinished_sample_is_refused(tmp_path, half):
+    """A block of which either file is missing is named, and what to do."""
     Sample(tmp_path / "s", partial(TinyBlocks), 1).produce({"signal": 30, "background": 100})
-    (tmp_path / "s" / "background" / "block-000001_metadata.json").unlink()
+    (tmp_path / "s" / "background" / half).unlink()
     with pytest.raises(StorageError, match=r"block-000001\.parquet of background is missing; repeat"):
         Dataset(tmp_path / "s", tiny_world.SCHEMA, tiny_world.PROCESSES)
 

@@ -268,6 +268,7 @@ def _sample_files(
                 numbers = json.loads(metadata_path(block).read_text(encoding="utf-8"))
                 n_left -= int(numbers["total_rows"])
                 total += float(numbers["sum_weights"])
+                block.stat()
             except (OSError, ValueError, KeyError) as error:
                 raise StorageError(
                     f"{folder} is a simulated sample that is not finished: {block.name} of {process.name} is "

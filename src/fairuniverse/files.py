@@ -1,13 +1,17 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and the right to write them."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 from fairuniverse.errors import StorageError
@@ -62,3 +66,55 @@ def atomic_path(path: Path) -> Iterator[Path]:
         reason = error.strerror or str(error)
         remedy = "free some space or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose"
         raise StorageError(f"cannot write {path}: {reason}; {remedy} another folder") from error
+
+
+class FileLock:
+    """The right to change something, for one process alone, until it gives it back or ends in any way.
+
+    A file system without locks gives it to everybody.
+
+    Args:
+        path: The file that is locked, made if it does not exist; it tells who has the lock, and stays.
+
+    Raises:
+        BlockingIOError: Another process has it.
+        OSError: The file cannot be made.
+    """
+
+    is_held = True
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+        try:
+            _flock(self._file)
+        except BlockingIOError:
+            self._file.close()
+            raise
+        except OSError:
+            pass
+        with suppress(OSError):
+            self._file.truncate(0)
+            self._file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+
+    def close(self) -> None:
+        """Give it to others."""
+        self._file.close()
+
+
+def lock_holder(path: Path) -> str:
+    """Who has a lock that was refused, as far as its file tells."""
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace") or "another process"
+    return "another process"
+
+
+def _flock(file: IO[bytes]) -> None:
+    """Lock for this process alone; whoever only looks whether there is a lock holds it for a moment."""
+    for n_tries in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if n_tries == 9:
+                raise
+            time.sleep(0.05)

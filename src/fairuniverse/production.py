@@ -2,13 +2,14 @@
 
 Layout of a sample's folder::
 
+    .lock                                  locked by whoever makes blocks, whose name it tells
     manifest.json                          what is made, with which cards, seed and libraries; failures
     PROCESS/block-000000.parquet           selected events of one block
     PROCESS/block-000000_metadata.json     its numbers; written last: with it the block is finished
 
-A crash costs one block, which is made again. A block depends only on the source's digest, the seed, the
-process and its number: blocks made elsewhere with the same manifest can be copied into the folder. A sample
-of n events consists of the first blocks that hold as many.
+A crash costs one block, which is made again, as is one of which either file is gone. A block depends only on
+the source's digest, the seed, the process and its number: blocks made elsewhere with the same manifest can be
+copied into the folder. A sample of n events consists of the first blocks that hold as many.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ import numpy as np
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, InvalidDataError, StorageError
 from fairuniverse.events import Events, concatenate
 from fairuniverse.executors import Executor, ProcessPool, WorkerLostError
-from fairuniverse.files import atomic_path
+from fairuniverse.files import FileLock, atomic_path, lock_holder
 from fairuniverse.protocols import BlockSource
 from fairuniverse.tables import Table, metadata_path, read_table, write_table
 
@@ -41,6 +43,9 @@ FIRST_GUESS = 500.0
 
 MAX_ATTEMPTS = 3
 """How often a block is tried whose worker dies or fails."""
+
+NUMBERS = ("block", "total_rows", "n_tried", "cpu_s", "sum_weights", "acceptance", "expected_yield")
+"""What is read of the numbers of a block."""
 
 
 class ProductionError(FairUniverseError, RuntimeError):
@@ -66,16 +71,35 @@ class Sample:
     seed: int
     source: BlockSource = field(init=False)
     manifest: dict[str, Any] = field(init=False)
+    _is_alone: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.source = self.make_source()
-        identity = {"format": FORMAT, "digest": self.source.digest, "seed": self.seed}
-        self.manifest = self._read_manifest(identity) or {
-            **identity,
-            "world": self.source.world,
-            "source": dict(self.source.provenance()),
-            "failures": [],
-        }
+        self.manifest = self._open_manifest()
+
+    @contextmanager
+    def alone(self, n_events: Mapping[str, int]) -> Iterator[None]:
+        """Keep other processes from making blocks here; `produce` does so by itself.
+
+        Args:
+            n_events: Selected events of each process that will be asked for.
+
+        Raises:
+            InvalidDataError: A process that the source cannot make.
+            StorageError: Another process makes blocks here, or the folder cannot be written.
+            InvalidConfigError: Another process has begun a sample of other cards, mode or seed meanwhile.
+        """
+        _require_available(n_events, self.source.available)
+        if self._is_alone:
+            yield
+            return
+        with closing(_lock(self.folder)):
+            self.manifest = self._open_manifest()
+            self._is_alone = True
+            try:
+                yield
+            finally:
+                self._is_alone = False
 
     def produce(
         self,
@@ -98,26 +122,14 @@ class Sample:
             InvalidDataError: A process that the source cannot make.
             ProductionError: A block failed `MAX_ATTEMPTS` times.
             ExecutorError: All workers were lost.
+            StorageError: Another process makes blocks here, or a finished block is damaged.
             FairUniverseError: Whatever repeating would not cure, such as a missing library or a full disk.
         """
-        if executor is None:
+        with self.alone(n_events):
+            if executor is not None:
+                return self._produce(n_events, executor, progress)
             with ProcessPool(1) as pool:
-                return self.produce(n_events, executor=pool, progress=progress)
-        _require_available(n_events, self.source.available)
-        self._write_manifest(n_events={k: int(v) for k, v in n_events.items()})
-        plan = _Plan(n_events, {p: self._finished(p) for p in n_events})
-        shift = _Shift(self, executor)
-        try:
-            while not plan.is_complete:
-                for process, number in plan.next_blocks(shift.at_work, max(executor.n_workers, 1)):
-                    shift.begin(process, number)
-                for process, number, n_selected in shift.finished():
-                    plan.add(process, number, n_selected)
-                    if progress is not None:
-                        progress(n_selected)
-        finally:
-            shift.end()
-        return plan.blocks
+                return self._produce(n_events, pool, progress)
 
     def n_made(self, processes: Iterable[str]) -> int:
         """Events of the blocks of these processes that are finished."""
@@ -127,7 +139,7 @@ class Sample:
         """Events of blocks as one table, the weights of each process scaled to its expected yield.
 
         Raises:
-            StorageError: A block cannot be read.
+            StorageError: A block is damaged.
         """
         yields = {p.name: p.expected_yield for p in self.source.processes}
         parts = []
@@ -156,8 +168,26 @@ class Sample:
         failure = {"process": process, "block": number, "message": message}
         self._write_manifest(failures=[*self.manifest["failures"], failure])
 
+    def _produce(
+        self, n_events: Mapping[str, int], executor: Executor, progress: Callable[[int], object] | None
+    ) -> dict[str, list[int]]:
+        self._write_manifest(n_events={k: int(v) for k, v in n_events.items()})
+        plan = _Plan(n_events, {p: self._finished(p) for p in n_events})
+        shift = _Shift(self, executor)
+        try:
+            while not plan.is_complete:
+                for process, number in plan.next_blocks(shift.at_work, max(executor.n_workers, 1)):
+                    shift.begin(process, number)
+                for process, number, n_selected in shift.finished():
+                    plan.add(process, number, n_selected)
+                    if progress is not None:
+                        progress(n_selected)
+        finally:
+            shift.end()
+        return plan.blocks
+
     def _statistics(self, process: str, numbers: Sequence[int]) -> dict[str, float]:
-        rows = [_read_json(metadata_path(self._path(process, n))) for n in numbers]
+        rows = [_read_numbers(metadata_path(self._path(process, n))) for n in numbers]
         sums = {k: float(sum(r[k] for r in rows)) for k in ("total_rows", "n_tried", "cpu_s", "sum_weights")}
         averages = {
             k: sum(r[k] * r["n_tried"] for r in rows) / sums["n_tried"]
@@ -172,19 +202,42 @@ class Sample:
         """Events of each finished block."""
         found = {}
         for path in sorted((self.folder / process).glob("block-*_metadata.json")):
-            content = _read_json(path)
-            found[int(content["block"])] = int(content["total_rows"])
+            numbers = _read_numbers(path)
+            number, n_events = int(numbers["block"]), int(numbers["total_rows"])
+            block = self._path(process, number)
+            if block.exists():
+                _require_whole(block, n_events)
+                found[number] = n_events
         return found
 
     def _read(self, process: str, number: int) -> Table:
+        path = self._path(process, number)
         names = [p.name for p in self.source.processes]
-        return read_table(self._path(process, number), self.source.schema, names)
+        try:
+            return read_table(path, self.source.schema, names)
+        except (StorageError, InvalidDataError) as error:
+            raise _damaged(path, error.__cause__ or error) from error
+
+    def _open_manifest(self) -> dict[str, Any]:
+        """What the folder holds, or is to hold if it is new."""
+        identity = {"format": FORMAT, "digest": self.source.digest, "seed": self.seed}
+        return self._read_manifest(identity) or {
+            **identity,
+            "world": self.source.world,
+            "source": dict(self.source.provenance()),
+            "failures": [],
+        }
 
     def _read_manifest(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         path = self.folder / "manifest.json"
         if not path.exists():
             return None
-        manifest = _read_json(path)
+        try:
+            manifest = _read_json(path)
+        except (OSError, ValueError) as error:
+            raise StorageError(
+                f"cannot read {path} ({error}): restore it, or choose another output"
+            ) from error
         for key, value in identity.items():
             if manifest.get(key) != value:
                 raise InvalidConfigError(
@@ -348,6 +401,22 @@ def make_block(
         raise BlockError(f"{type(error).__name__}: {error}") from error
 
 
+def _lock(folder: Path) -> FileLock:
+    """The right to make blocks in a folder, which is made if it does not exist."""
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
+    except BlockingIOError as error:
+        raise StorageError(
+            f"{lock_holder(path)} is making blocks in {folder}: wait for it, or choose another output"
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; choose another folder"
+        ) from error
+
+
 def _require_available(n_events: Mapping[str, int], available: Sequence[str]) -> None:
     unknown = sorted(set(n_events) - set(available))
     if unknown:
@@ -362,9 +431,36 @@ def _scaled(table: Table, factor: float) -> Table:
     return Table(replace(events, weights=events.weights * factor), table.extra)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _require_whole(path: Path, n_events: int) -> None:
+    """Refuse a block whose file was cut off, by its end."""
+    import pyarrow.parquet as pq
+
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        n_rows = pq.read_metadata(path).num_rows
     except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {path} ({error}): delete it, and its block is made again") from error
+        raise _damaged(path, error) from error
+    if n_rows != n_events:
+        raise _damaged(path, f"{n_rows} events instead of {n_events}")
+
+
+def _read_numbers(path: Path) -> dict[str, float]:
+    """Numbers of a block."""
+    try:
+        content = _read_json(path)
+        return {name: float(content[name]) for name in NUMBERS}
+    except KeyError as error:
+        raise _damaged(path, f"no {error}") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, reason: object) -> StorageError:
+    line = " ".join(str(reason).split())
+    return StorageError(f"{path} is damaged ({line}): delete it, and the same command makes its block again")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
     return content

@@ -74,6 +74,7 @@ def produce(
         InvalidConfigError: The folder holds blocks made otherwise, or a card is wrong.
         ProductionError: A block failed again and again.
         ExecutorError: The cluster cannot be reached, or was lost; what is finished is kept.
+        StorageError: Another process makes blocks in the folder, or a file cannot be read or written.
     """
     from fairuniverse.executors import WhereToWork
     from fairuniverse.tables import require_writable_table, write_table
@@ -84,27 +85,28 @@ def produce(
     folder = output.with_name(output.name + ".blocks") if is_table else output
     sample = Sample(folder, partial(make_block_source, simulator, dict(options)), seed)
     numbers = dict.fromkeys(sample.source.available, n_events) if isinstance(n_events, int) else n_events
-    with (
-        WhereToWork(executor, n_workers, scheduler, cluster).open() as opened,
-        progress_bar(
-            sum(numbers.values()), "simulating", " events", n_before=sample.n_made(numbers)
-        ) as advance,
-    ):
-        blocks = sample.produce(numbers, executor=opened, progress=advance)
-    statistics = sample.statistics(blocks)
-    if is_table:
-        signals = [p.name for p in sample.source.processes if p.is_signal]
-        metadata = {
-            "origin": {
-                "simulator": simulator,
-                "options": dict(options),
-                "seed": seed,
-                "n_events": dict(numbers),
-                "fairuniverse": __version__,
-            },
-            "production": statistics,
-        }
-        write_table(output, sample.table(blocks), signal=signals, metadata=metadata)
+    with sample.alone(numbers):
+        with (
+            WhereToWork(executor, n_workers, scheduler, cluster).open() as opened,
+            progress_bar(
+                sum(numbers.values()), "simulating", " events", n_before=sample.n_made(numbers)
+            ) as advance,
+        ):
+            blocks = sample.produce(numbers, executor=opened, progress=advance)
+        statistics = sample.statistics(blocks)
+        if is_table:
+            signals = [p.name for p in sample.source.processes if p.is_signal]
+            metadata = {
+                "origin": {
+                    "simulator": simulator,
+                    "options": dict(options),
+                    "seed": seed,
+                    "n_events": dict(numbers),
+                    "fairuniverse": __version__,
+                },
+                "production": statistics,
+            }
+            write_table(output, sample.table(blocks), signal=signals, metadata=metadata)
     return Produced(folder, output if is_table else None, statistics)
 
 

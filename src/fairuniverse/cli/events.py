@@ -23,6 +23,9 @@ from fairuniverse.cli.options import (
 )
 from fairuniverse.errors import FairUniverseError
 
+SAMPLE = click.Path(path_type=Path)
+"""A file of events, or the name of a simulation that comes with a sample."""
+
 
 @click.command()
 @click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")
@@ -175,8 +178,8 @@ def shift(
 
 
 @click.command()
-@click.argument("simulated", type=NEW, nargs=-1, required=True)
-@click.argument("reference", type=NEW)
+@click.argument("simulated", type=SAMPLE, nargs=-1, required=True)
+@click.argument("reference", type=SAMPLE)
 @click.option("--simulator", default="higgs_tautau", show_default=True, help="Name or path of the simulator.")
 @click.option("--output", "-o", type=NEW, default=None, help="Page with the distributions and their ratios.")
 @json_option

@@ -13,7 +13,24 @@ import click
 from fairuniverse.errors import FairUniverseError
 
 EXISTING = click.Path(exists=True, path_type=Path)
-NEW = click.Path(path_type=Path)
+
+
+class LocalPath(click.Path):
+    """A path of this machine, and no URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.Path.convert`."""
+        if "://" in str(value):
+            self.fail(
+                f"{str(value)!r} is a URL, and this command writes to this machine only: "
+                "give a path, and copy the result to the URL",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
+NEW = LocalPath(path_type=Path)
 
 
 class PathOrUrl(click.Path):

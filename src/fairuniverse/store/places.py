@@ -5,15 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from fairuniverse.errors import StorageError
-from fairuniverse.files import UNFINISHED, replacing
+from fairuniverse.files import UNFINISHED, FileLock, replacing
 
 LOCK = ".lock"
 
@@ -258,16 +257,8 @@ class LocalPlace(Place):
             shutil.rmtree(folder, ignore_errors=True)
 
     def lock(self) -> Lock:
-        """See `Place.lock`; a file system without locks gives it to everybody."""
-        file = (self.path / LOCK).open("wb")
-        try:
-            _flock(file)
-        except BlockingIOError:
-            file.close()
-            raise
-        except OSError:
-            pass
-        return _FileLock(file)
+        """See `Place.lock`."""
+        return FileLock(self.path / LOCK)
 
     def is_locked(self) -> bool:
         """See `Place.is_locked`; on most file systems also of other machines."""
@@ -279,31 +270,6 @@ class LocalPlace(Place):
         except OSError:
             pass
         return False
-
-
-class _FileLock:
-    """A lock that ends with the process."""
-
-    is_held = True
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def close(self) -> None:
-        """See `Lock.close`."""
-        self._file.close()
-
-
-def _flock(file: IO[bytes]) -> None:
-    """Lock for this process alone; whoever only looks whether there is a lock holds it for a moment."""
-    for n_tries in range(10):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if n_tries == 9:
-                raise
-            time.sleep(0.05)
 
 
 @contextmanager
