@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from fairuniverse.results import Results
     from fairuniverse.team import Team
 
+
+_AT_ONCE = 8
+"""Run folders that are opened at the same time."""
 
 LINE_S = 60.0
 """How often a run on a cluster says in a log how far it is, seconds."""
@@ -102,9 +106,10 @@ def run_submissions(
     for submission, folder in submissions:
         _require_outside(folder, submission)
     with ExitStack() as stack, _ending_on_sigterm():
+        stores = _stores(benchmark, submissions, stack, overwrite=overwrite)
         entries = [
-            Entry(benchmark, submission, stack.enter_context(store), crewing, presentation)
-            for submission, store in _stores(benchmark, submissions, overwrite=overwrite)
+            Entry(benchmark, submission, store, crewing, presentation)
+            for (submission, _), store in zip(submissions, stores, strict=True)
         ]
         for entry in entries:
             if entry.is_finished and not entry.store.has_truths:
@@ -116,11 +121,24 @@ def run_submissions(
 
 
 def _stores(
-    benchmark: Benchmark, submissions: Sequence[tuple[Submission, Where]], *, overwrite: bool
-) -> Iterator[tuple[Submission, RunStore]]:
-    for submission, folder in submissions:
+    benchmark: Benchmark,
+    submissions: Sequence[tuple[Submission, Where]],
+    stack: ExitStack,
+    *,
+    overwrite: bool,
+) -> list[RunStore]:
+    """Run folders, opened at the same time: in an object store each may wait for its last keeper."""
+
+    def opened(submission: Submission, folder: Where) -> RunStore:
         identity = {"benchmark_digest": benchmark.config.digest(), "submission_digest": submission.digest}
-        yield submission, RunStore(folder, identity, overwrite=overwrite)
+        return RunStore(folder, identity, overwrite=overwrite)
+
+    with _clock("opening the runs"), ThreadPoolExecutor(_AT_ONCE) as threads:
+        futures = [threads.submit(opened, *each) for each in submissions]
+    for future in futures:
+        if future.exception() is None:
+            stack.enter_context(future.result())
+    return [future.result() for future in futures]
 
 
 def _require_outside(run_folder: Where, submission: Submission) -> None:

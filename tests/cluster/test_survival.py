@@ -25,7 +25,7 @@ from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.runner import run_submissions
 from fairuniverse.store import LocalPlace, RunStore, read_manifest
 from fairuniverse.submission import load_submission
-from fairuniverse.tasks import Block, Job, answer, fit
+from fairuniverse.tasks import Block, Job, answer
 from loopback_dask import dask
 from processes import running_below
 from sample_runs import TESTS, assert_same, make_benchmark, run, wait_for_part
@@ -319,18 +319,16 @@ def test_other_versions_elsewhere(job):
 
 def test_what_a_killed_client_left_in_a_worker_goes(tmp_path, monkeypatch):
     """When the next one has tasks there, not before it has been idle for a while."""
-    submission = load_submission(TESTS / "submissions" / "counting")
-    make = partial(make_benchmark, n_toys=30)
-    with RunStore(tmp_path / "run", {}) as store:
-        store.update()
-        first = Job("first", make, NoIsolation, ((submission, str(tmp_path / "run"), store.run),))
-        fit(first, 0, 1)
-        for block, (session, idle_s, n_running) in enumerate(
-            (("first", 9, 1), ("second", 9, 2), ("third", 0, 1))
-        ):
-            monkeypatch.setattr(tasks, "IDLE_S", idle_s)
-            answer(replace(first, session=session), [Block(block, {0: [10 * block]})])
-            assert len(running_below("isolation.worker")) == 2 * n_running  # each with its guard
+    run(tmp_path, ["counting"], n_toys=30)
+    submission, folder = load_submission(TESTS / "submissions" / "counting"), tmp_path / "counting"
+    with RunStore(folder, {}) as store:
+        store.forget(range(30))
+    of_run = partial(make_benchmark, n_toys=30), NoIsolation, ((submission, str(folder), store.run),)
+    sessions = [("first", 9, 1), ("second", 9, 2), ("third", 0, 1)]
+    for block, (session, idle_s, n_running) in enumerate(sessions):
+        monkeypatch.setattr(tasks, "IDLE_S", idle_s)
+        answer(Job(session, *of_run), [Block(block, {0: [10 * block]})])
+        assert len(running_below("isolation.worker")) == 2 * n_running  # each with its guard
     tasks.release()
 
 
