@@ -18,7 +18,7 @@ import yaml
 
 import loopback_slurm as slurm
 from conftest import ROOT, make_tiny
-from fairuniverse import distribution
+from fairuniverse import api
 from fairuniverse.errors import ExecutorError
 from fairuniverse.executors import jobs
 from fairuniverse.executors.dask import DaskCluster
@@ -78,20 +78,19 @@ def cancel_one(folder):
 
 
 @pytest.mark.usefixtures("occupied_dashboard")
-def test_a_job_that_is_cancelled_changes_nothing(cluster_file, tmp_path, monkeypatch):
-    """One of two jobs ends in the middle of a run: the same table, bit for bit, and the manifest tells."""
-    monkeypatch.setattr(distribution, "TASK_S", 0.1)
-    names = ["slow"]
-    serial = run(tmp_path / "serial", names, n_toys=60)
+def test_the_quick_benchmark_with_a_job_cancelled(cluster_file, tmp_path):
+    """One of two jobs ends in the middle of it: the same table, bit for bit, and manifest and status tell."""
+    serial = api.run("quick", ["counting"], tmp_path / "serial")
     killer = threading.Thread(target=cancel_one, args=(tmp_path / "slurm",), daemon=True)
-    with DaskCluster(cluster=cluster_file, n_workers=2) as cluster:
-        killer.start()
-        found = run(tmp_path / "slurm", names, cluster, n_toys=60)
+    killer.start()
+    found = api.run("quick", ["counting"], tmp_path / "slurm", cluster=cluster_file, n_workers=2, n_threads=1)
     killer.join()
     assert_same(found, serial)
-    (session,) = found["slow"].manifest["sessions"]
+    assert (found["counting"].table["status"] == "ok").all()
+    (session,) = found["counting"].manifest["sessions"]
     assert session["executor"].startswith("Dask at tcp://127.0.0.1")
     assert session["n_workers_lost"] >= 1
+    assert any("which was lost, had begun" in retry for retry in session["retries"])
 
 
 def documented_job():
