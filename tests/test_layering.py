@@ -28,6 +28,7 @@ ROWS = (
         "tables",
         "training",
         "executors",
+        "block_files",
         "production",
         "datasets",
         "shuffling",

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from fairuniverse.block_files import damaged, read_json, read_numbers, require_whole
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, InvalidDataError, StorageError
 from fairuniverse.events import Events, concatenate
 from fairuniverse.executors import Executor, ProcessPool, WorkerLostError
@@ -43,9 +44,6 @@ FIRST_GUESS = 500.0
 
 MAX_ATTEMPTS = 3
 """How often a block is tried whose worker dies or fails."""
-
-NUMBERS = ("block", "total_rows", "n_tried", "cpu_s", "sum_weights", "acceptance", "expected_yield")
-"""What is read of the numbers of a block."""
 
 
 class ProductionError(FairUniverseError, RuntimeError):
@@ -187,7 +185,7 @@ class Sample:
         return plan.blocks
 
     def _statistics(self, process: str, numbers: Sequence[int]) -> dict[str, float]:
-        rows = [_read_numbers(metadata_path(self._path(process, n))) for n in numbers]
+        rows = [read_numbers(metadata_path(self._path(process, n))) for n in numbers]
         sums = {k: float(sum(r[k] for r in rows)) for k in ("total_rows", "n_tried", "cpu_s", "sum_weights")}
         averages = {
             k: sum(r[k] * r["n_tried"] for r in rows) / sums["n_tried"]
@@ -202,11 +200,11 @@ class Sample:
         """Events of each finished block."""
         found = {}
         for path in sorted((self.folder / process).glob("block-*_metadata.json")):
-            numbers = _read_numbers(path)
+            numbers = read_numbers(path)
             number, n_events = int(numbers["block"]), int(numbers["total_rows"])
             block = self._path(process, number)
             if block.exists():
-                _require_whole(block, n_events)
+                require_whole(block, n_events)
                 found[number] = n_events
         return found
 
@@ -216,7 +214,7 @@ class Sample:
         try:
             return read_table(path, self.source.schema, names)
         except (StorageError, InvalidDataError) as error:
-            raise _damaged(path, error.__cause__ or error) from error
+            raise damaged(path, error.__cause__ or error) from error
 
     def _open_manifest(self) -> dict[str, Any]:
         """What the folder holds, or is to hold if it is new."""
@@ -233,7 +231,7 @@ class Sample:
         if not path.exists():
             return None
         try:
-            manifest = _read_json(path)
+            manifest = read_json(path)
         except (OSError, ValueError) as error:
             raise StorageError(
                 f"cannot read {path} ({error}): restore it, or choose another output"
@@ -429,38 +427,3 @@ def _scaled(table: Table, factor: float) -> Table:
     events: Events = table.events
     assert events.weights is not None
     return Table(replace(events, weights=events.weights * factor), table.extra)
-
-
-def _require_whole(path: Path, n_events: int) -> None:
-    """Refuse a block whose file was cut off, by its end."""
-    import pyarrow.parquet as pq
-
-    try:
-        n_rows = pq.read_metadata(path).num_rows
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    if n_rows != n_events:
-        raise _damaged(path, f"{n_rows} events instead of {n_events}")
-
-
-def _read_numbers(path: Path) -> dict[str, float]:
-    """Numbers of a block."""
-    try:
-        content = _read_json(path)
-        return {name: float(content[name]) for name in NUMBERS}
-    except KeyError as error:
-        raise _damaged(path, f"no {error}") from error
-    except (OSError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, reason: object) -> StorageError:
-    line = " ".join(str(reason).split())
-    return StorageError(f"{path} is damaged ({line}): delete it, and the same command makes its block again")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("no JSON object")
-    return content
