@@ -105,6 +105,7 @@ def test_processes_end_with_their_host(tmp_path):
         ({"executor": "processes", "scheduler": "tcp://x:1"}, "choose dask"),
         ({"executor": "threads", "scheduler": "tcp://x:1"}, "choose dask"),
         ({"executor": "spark"}, "no executor 'spark'; there are: threads, processes, dask"),
+        ({"executor": "threads"}, "choose processes or dask"),
         ({"scheduler": ""}, "is a variable not set"),
         ({"scheduler": "tcp://x:1", "cluster": Path("slurm.yaml")}, "choose one"),
     ],

@@ -223,7 +223,7 @@ class Distribution:
     def _record(self) -> None:
         """Write into the manifests what this session did."""
         for entry in self._entries:
-            entry.record_session(executor=self._executor.description, **self._tally.to_json())
+            entry.record_session(**self._tally.to_json())
 
     def _count_losses(self) -> None:
         self._tally.n_lost = self._executor.n_lost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ class Entry:
         self._presentation = presentation
         self.missing = presentation.missing(store.finished())
         if "fit" not in store.manifest and (fit := store.kept_fit()):  # the host ended before it was told
-            store.update(fit=fit)
+            self._update_fit(fit)
         if self.has_model and not self.is_finished:
             self._require_intact_model()
 
@@ -108,12 +108,15 @@ class Entry:
         Returns:
             Whether there is a model.
         """
-        digest = {"model_digest": folder_digest(self.store.model_folder)} if self.has_model else {}
-        self.store.update(fit=fit.to_json(), **digest)
+        self._update_fit(fit.to_json())
         if fit.status != "ok":
             failure, toys = Answer(fit.status, fit.message), self._presentation.toys
             self.station.write([Outcome(place, toys[place], failure) for place in self.missing])
         return fit.status == "ok"
+
+    def _update_fit(self, fit: Mapping[str, Any]) -> None:
+        digest = {"model_digest": folder_digest(self.store.model_folder)} if self.has_model else {}
+        self.store.update(fit=fit, **digest)
 
     def record_session(self, **entries: Any) -> None:
         """Add to what the manifest says of this session."""

@@ -266,7 +266,7 @@ def _host(job: Job, n_threads: int = 1) -> Iterator[_Host]:
     _release_idle()
     if host is None or host.purpose != purpose:
         if host:
-            host.close()
+            _kept.pop(key).close()
         host = _kept[key] = _Host(job, n_threads)
     try:
         yield host

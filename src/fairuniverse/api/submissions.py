@@ -95,6 +95,8 @@ def run(
     from fairuniverse.store import LocalPlace, open_place
     from fairuniverse.submission import load_submission
 
+    choice = WhereToWork(executor, n_workers, scheduler, cluster)
+    choice.require_possible()
     benchmark = Benchmark.load(config, n_threads=n_threads, is_official=is_official)
     paths = [find_submission(s) for s in submissions]
     told = map(is_reference, submissions)
@@ -109,8 +111,6 @@ def run(
     if with_gpus and not backend.gpus:
         logger.warning("no graphics processor is here: submissions on this machine run without one")
     name = backend.name if isolation == "auto" else isolation
-    choice = WhereToWork(executor, n_workers, scheduler, cluster)
-    choice.require_possible()
     there = partial(_benchmark_for, benchmark.config, benchmark.folder.resolve())
     elsewhere = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
     in_processes = partial(_itself, backend) if choice.name == "processes" else elsewhere

@@ -66,7 +66,7 @@ def check(submission: str, config: str, isolation: str, official: bool, as_json:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option(
     "--executor",
-    type=click.Choice(["threads", *EXECUTORS]),
+    type=click.Choice(EXECUTORS),
     help="What looks after the workers: this process with threads that draw for all (the default), a process "
     "for each, or a Dask cluster (the default with --scheduler or --cluster).",
 )

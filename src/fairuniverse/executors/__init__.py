@@ -59,10 +59,12 @@ class WhereToWork:
         """The executor, processes if there was no choice.
 
         Raises:
-            InvalidDataError: The choices do not go together.
+            InvalidDataError: The choices do not go together, or are this process itself.
             ExecutorError: The cluster cannot be reached.
         """
         self.require_possible()
+        if self.name == "threads":
+            raise InvalidDataError("executor 'threads' has no processes of its own: choose processes or dask")
         if self.name == "dask":
             from .dask import DaskCluster
 

@@ -35,14 +35,14 @@ class JobCluster:
     def __init__(self, file: Path, n_workers: int) -> None:
         self._file = file
         name, options = _described(file)
-        watched = self._watched(_cluster_class(file, name).job_cls)
+        cluster_class = _cluster_class(file, name)
         self._refusal: Exception | None = None
         self._waiting_since: float | None = None
         try:
             with warnings.catch_warnings():
                 # The dashboard of somebody else on the same login node: ours takes another port.
                 warnings.filterwarnings("ignore", r"\s*Port \d+ is already in use")
-                self.cluster = _cluster_class(file, name)(**options, job_cls=watched)
+                self.cluster = cluster_class(**options, job_cls=self._watched(cluster_class.job_cls))
         except (TypeError, ValueError, RuntimeError) as error:
             raise InvalidConfigError(f"{file}: {name} cannot be made so: {error}") from error
         # Unlike a fixed scale, this replaces workers that are lost.
