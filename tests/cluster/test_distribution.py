@@ -1,5 +1,6 @@
 """Runs whose toys are answered by other processes, on this machine and on a Dask cluster."""
 
+import re
 import threading
 from contextlib import nullcontext
 from functools import partial
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairuniverse import distribution
+from fairuniverse import distribution, runner
 from fairuniverse.distribution import Site
 from fairuniverse.executors import ProcessPool
 from fairuniverse.executors.dask import DaskCluster
@@ -103,12 +104,18 @@ def scheduler(tmp_path_factory):
         yield cluster.address
 
 
-def test_a_dask_cluster_gives_the_same_bits(serial, scheduler, tmp_path):
-    """Started by somebody else, and known by its address."""
+def test_a_dask_cluster_gives_the_same_bits(serial, scheduler, tmp_path, monkeypatch, capsys):
+    """Started by somebody else, and known by its address; the log of a job tells how far it is."""
+    monkeypatch.setattr(runner, "LINE_S", 0.0)
     with DaskCluster(scheduler, timeout_s=120) as cluster:
         found = run(tmp_path, NAMES, cluster, n_toys=30)
     assert_same(found, serial)
-    assert found["counting"].manifest["sessions"][0]["executor"].startswith(f"Dask at {scheduler}")
+    session = found["counting"].manifest["sessions"][0]
+    assert session["executor"].startswith(f"Dask at {scheduler}")
+    assert session["n_workers"] == 2
+    log = capsys.readouterr().err
+    assert f"on Dask at {scheduler}" in log
+    assert re.search(r"\d+ of 240 answers, \d processes, [\d.]+ core-hours", log)
 
 
 def test_fits_of_a_worker_share_training_events(scheduler, tmp_path):
