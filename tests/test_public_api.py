@@ -34,3 +34,14 @@ def test_import_and_help_load_no_heavy_library():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Commands:" in done.stdout
     assert done.stderr.strip() == "[]"
+
+
+def test_processes_of_a_run_start_without_libraries_that_they_do_not_use():
+    """Each worker of a pool or cluster imports the tasks and what makes the benchmark."""
+    heavy = ("pandas", "scipy", "sklearn", "pyhf", "vl_convert")
+    code = (
+        "import sys, fairuniverse.tasks, fairuniverse.api.submissions\n"
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

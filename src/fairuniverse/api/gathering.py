@@ -11,20 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from fairuniverse import registry
 from fairuniverse.errors import FairUniverseError, StorageError
-from fairuniverse.reporting.standings import (
-    BLIND,
-    EXACT,
-    ORACLE,
-    Block,
-    Standing,
-    by_quality,
-    render,
-    to_markdown,
-    updated,
-)
 
 if TYPE_CHECKING:
     from fairuniverse.protocols import ScoreValue
+    from fairuniverse.reporting.standings import Block, Standing
     from fairuniverse.results import Results
     from fairuniverse.scoring.card import ScoreCard
     from fairuniverse.store import Place, Where
@@ -70,6 +60,8 @@ def write_table(paths: Sequence[Where], *, output: Path | None = None, update: P
         InvalidDataError: The file's name ends otherwise, or the markers are not there.
         StorageError: There is no run, or a file cannot be read or written.
     """
+    from fairuniverse.reporting.standings import render, to_markdown, updated
+
     blocks, problems = gather(paths)
     table = to_markdown(blocks, problems)
     if output is not None:
@@ -131,6 +123,8 @@ def _public_configs() -> dict[str, str]:
 
 
 def _block(toys: str, runs: Sequence[Run], public: str | None) -> Block:
+    from fairuniverse.reporting.standings import Block, by_quality
+
     finished = [run for run in runs if not _unfinished(run)]
     standings = by_quality(_with_ratios(finished, is_public=public is not None))
     first = runs[0]
@@ -165,6 +159,7 @@ def _unfinished(run: Run) -> str:
 
 def _with_ratios(runs: Sequence[Run], *, is_public: bool) -> list[Standing]:
     """Standings of runs on the same toys, with their widths over those of the reference methods."""
+    from fairuniverse.reporting.standings import EXACT, ORACLE
     from fairuniverse.scoring.matched_width import matched_width_ratio
 
     references = {
@@ -188,6 +183,7 @@ def _distinct_names(runs: Sequence[Run]) -> list[str]:
 
 
 def _standing(run: Run, name: str, is_public: bool) -> Standing:
+    from fairuniverse.reporting.standings import Standing
     from fairuniverse.scoring.card import score_card
 
     card = score_card(run.results)
@@ -205,6 +201,8 @@ def _standing(run: Run, name: str, is_public: bool) -> Standing:
 
 def _is_reference(run: Run) -> bool:
     """Whether a run is a line to compare with; who is told the truth, only if it was told it."""
+    from fairuniverse.reporting.standings import BLIND, EXACT
+
     is_told = bool(run.manifest["submission"].get("is_reference"))
     return is_told or run.submission in (EXACT, BLIND)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from fairuniverse.api.gathering import gather
 from fairuniverse.api.scores import public, references
 from fairuniverse.errors import InvalidDataError
-from fairuniverse.reporting.standings import to_json
 
 if TYPE_CHECKING:
     from fairuniverse.reporting.leaderboard import Board
@@ -39,6 +38,7 @@ def write_leaderboard(folder: Where, output: Path, *, title: str = "Leaderboard"
     """
     from fairuniverse.files import atomic_path
     from fairuniverse.reporting.leaderboard import Board, page_name, write_index
+    from fairuniverse.reporting.standings import to_json
 
     _require_site(output)
     blocks, problems = gather([folder])
