@@ -89,7 +89,7 @@ def main():
     events = world.generate(N_EVENTS, seed=0, purpose="training", prescale=PRESCALE)
     names = [p.name for p in world.nuisances]
     train = TrainingSet(world, events, seed=0, nuisances=names, mu_range=(0.1, 3), confidence_level=0.6827)
-    observable = Observable.fit(train.shift(), train.features)
+    observable, _ = Observable.fit(train.shift(), train.features)
     assert observable.n_bins < LOST
     truth = Truth(world, observable, options.blocks)
     data = truth.counts(TRUTH)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairuniverse import Interval
-from fairuniverse.likelihood import binned_model, load_model, profile_interval, save_model
+from fairuniverse.likelihood import binned_model, fill_templates, load_model, profile_interval, save_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +60,12 @@ class Model:
     def fit(self, train: TrainingSet) -> None:
         """Train the trees, fill the templates and learn how the shape nuisances deform them."""
         self.confidence_level = train.confidence_level
-        self.observable = Observable.fit(train.shift(), train.features, train.n_threads)
-        self.binned = binned_model(train, self.observable, self.observable.n_bins)
+        nominal = train.shift()
+        self.observable, bins = Observable.fit(nominal, train.features, train.n_threads)
+        n_bins, process = self.observable.n_bins, nominal["process"].cat.codes
+        templates = fill_templates(train.processes, bins, process, nominal["weights"], n_bins)
+        del nominal  # shifted copies follow
+        self.binned = binned_model(train, self.observable, n_bins, templates)
 
     def predict(self, test: pd.DataFrame) -> Interval:
         """Estimate of mu and its profile-likelihood interval, from one pseudo-experiment."""
@@ -118,8 +122,14 @@ class Observable:
         return int(self.merged.max()) + 1
 
     @classmethod
-    def fit(cls, table: pd.DataFrame, features: Sequence[str], n_threads: int = 1) -> Observable:
-        """Train a classifier on each half of a labelled table, choose score edges there, merge poor bins."""
+    def fit(
+        cls, table: pd.DataFrame, features: Sequence[str], n_threads: int = 1
+    ) -> tuple[Observable, NDArray[np.intp]]:
+        """Train a classifier on each half of a labelled table, choose score edges there, merge poor bins.
+
+        Returns:
+            The observable, and the bin of each event of the table, shape (n_events,).
+        """
         # A detector looks the same from all sides: absolute azimuths only add noise.
         seen = [f for f in features if not f.endswith("phi")]
         label, halves, core, category = table["label"], _halves(table), _is_core(table), _category(table)
@@ -134,8 +144,9 @@ class Observable:
         with ThreadPoolExecutor(min(n_threads, 2)) as threads:  # each of XGBoost's has one: the same bits
             trees, quantiles = zip(*threads.map(learn, (0, 1)), strict=True)
         edges = np.array(quantiles)
-        fine = cls(seen, trees, edges, n_threads=n_threads)
-        return cls(seen, trees, edges, _merge_poor_bins(fine(table), table))
+        fine = cls(seen, trees, edges, n_threads=n_threads)(table)
+        merged = _merge_poor_bins(fine, table)
+        return cls(seen, trees, edges, merged), merged[fine]
 
     def __call__(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Bin of each event, shape (n_events,)."""

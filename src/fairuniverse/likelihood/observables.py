@@ -26,7 +26,7 @@ from fairuniverse.likelihood.interval import profile_interval
 from fairuniverse.likelihood.monomials import Axis
 from fairuniverse.likelihood.morphing import PolynomialMorphing
 from fairuniverse.likelihood.storage import load_model, save_model
-from fairuniverse.likelihood.templates import Templates
+from fairuniverse.likelihood.templates import Templates, fill_templates
 from fairuniverse.protocols import ONE_SIGMA_CL, Interval, Process
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def shape_axes(train: TrainingSet) -> tuple[Axis, ...]:
 
 
 def binned_model(
-    train: TrainingSet, bins: Callable[[pd.DataFrame], NDArray[np.integer]], n_bins: int
+    train: TrainingSet,
+    bins: Callable[[pd.DataFrame], NDArray[np.integer]],
+    n_bins: int,
+    templates: Templates | None = None,
 ) -> BinnedModel:
     """Templates of any binned observable, and how the shape nuisances deform them.
 
@@ -81,21 +84,23 @@ def binned_model(
         bins: Function of a table of events that gives the bin of each, 0 to n_bins - 1. Where the fit has
             several threads, two call it at once.
         n_bins: Number of bins.
+        templates: The nominal templates, where they are filled already.
 
     Raises:
         InvalidDataError: A bin without expected background: choose wider bins.
     """
-    templates = Templates(train.processes, *_sums(train.processes, bins, n_bins, train.shift()))
+    if templates is None:
+        templates = _filled(train, bins, n_bins)
     axes = shape_axes(train)
     if not axes:
         return BinnedModel(templates, train.nuisances)
     points = list(_grid(axes))
 
-    def filled(point: Mapping[str, float]) -> NDArray[np.float64]:
-        return _sums(train.processes, bins, n_bins, train.shift(point))[0]
+    def yields_at(point: Mapping[str, float]) -> NDArray[np.float64]:
+        return _yields(train.processes, bins, n_bins, train.shift(point))
 
     with ThreadPoolExecutor(min(train.n_threads, _AT_ONCE)) as threads:
-        yields = list(threads.map(filled, points))
+        yields = list(threads.map(yields_at, points))
     nominal = templates.yields
     ratios = np.divide(yields, nominal, out=np.ones((len(points), *nominal.shape)), where=nominal > 0)
     morphing = PolynomialMorphing.fit(
@@ -109,20 +114,25 @@ def binned_model(
     return BinnedModel(templates, train.nuisances, morphing)
 
 
-def _sums(
+def _filled(
+    train: TrainingSet, bins: Callable[[pd.DataFrame], NDArray[np.integer]], n_bins: int
+) -> Templates:
+    nominal = train.shift()
+    process, weights = nominal["process"].cat.codes, nominal["weights"]
+    return fill_templates(train.processes, bins(nominal), process, weights, n_bins)
+
+
+def _yields(
     processes: Sequence[Process],
     bins: Callable[[pd.DataFrame], NDArray[np.integer]],
     n_bins: int,
     table: pd.DataFrame,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of weights and of their squares by process and bin."""
+) -> NDArray[np.float64]:
+    """Sums of weights, shape (n_processes, n_bins)."""
     cell = table["process"].cat.codes.to_numpy(np.intp) * n_bins + bins(table)
-    weights, shape = table["weights"].to_numpy(), (len(processes), n_bins)
-    first, second = (
-        np.bincount(cell, weights**k, minlength=shape[0] * n_bins).reshape(shape).astype(np.float64)
-        for k in (1, 2)
-    )
-    return first, second
+    n_cells = len(processes) * n_bins
+    sums = np.bincount(cell, table["weights"].to_numpy(), minlength=n_cells)
+    return sums.reshape(len(processes), n_bins).astype(np.float64)
 
 
 def _grid(axes: Sequence[Axis]) -> Iterator[dict[str, float]]:
@@ -203,12 +213,14 @@ class BinnedScore:
             _quantiles(scores[~is_signal], weights[~is_signal], n_background_bins),
         )
         edges = _known_background(edges, scores[~is_signal], weights[~is_signal], min_background_count)
+        n_bins, process = len(edges) + 1, nominal["process"].cat.codes
+        templates = fill_templates(train.processes, np.digitize(scores, edges), process, weights, n_bins)
         del nominal  # shifted copies follow: keep no more tables in memory than these
 
         def bins(table: pd.DataFrame) -> NDArray[np.intp]:
             return np.digitize(_finite(score(table)), edges)
 
-        return cls(edges, binned_model(train, bins, len(edges) + 1), train.confidence_level)
+        return cls(edges, binned_model(train, bins, n_bins, templates), train.confidence_level)
 
     def counts(self, scores: ArrayLike) -> NDArray[np.intp]:
         """Events in each bin, shape (n_bins,).
