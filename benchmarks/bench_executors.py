@@ -18,9 +18,9 @@ from pathlib import Path
 
 import psutil
 
+from fairuniverse.backlog import MAX_TOYS
 from fairuniverse.executors import Executor, ProcessPool
 from fairuniverse.executors.dask import DaskCluster
-from fairuniverse.presentation import BLOCK_TOYS
 from fairuniverse.pseudo_experiments import Truth
 from fairuniverse.store import RunStore
 
@@ -87,10 +87,10 @@ def rows_of(part: int) -> list[dict[str, object]]:
     """A block of answers."""
     return [
         {
-            "place": part * BLOCK_TOYS + i,
+            "place": part * MAX_TOYS + i,
             "submission": "counting",
             "i_mu": 0,
-            "i_toy": part * BLOCK_TOYS + i,
+            "i_toy": part * MAX_TOYS + i,
             "mu_true": 1.0,
             "status": "ok",
             "message": "",
@@ -98,22 +98,20 @@ def rows_of(part: int) -> list[dict[str, object]]:
             **{"n_events": 1_000_000, "wall_time_s": 1.0, "cpu_time_s": 1.0, "memory_mib": 100.0},
             **{f"nuisance.{name}": 1.0 for name in ("tes", "jes", "soft_met")},
         }
-        for i in range(BLOCK_TOYS)
+        for i in range(MAX_TOYS)
     ]
 
 
 def store(folder: Path, n_parts: int) -> tuple[float, float]:
     """Time to write a part, and to read it again as a resumed run does, seconds."""
-    truths = [
-        Truth(0, i, 1.0, {"tes": 1.0, "jes": 1.0, "soft_met": 1.0}) for i in range(n_parts * BLOCK_TOYS)
-    ]
+    truths = [Truth(0, i, 1.0, {"tes": 1.0, "jes": 1.0, "soft_met": 1.0}) for i in range(n_parts * MAX_TOYS)]
     with RunStore(folder / "store", {"benchmark_digest": "x", "submission_digest": "y"}) as opened:
         opened.write_truths(truths)
         start = time.perf_counter()
         for part in range(n_parts):
             opened.write_part(rows_of(part))
         written_s, start = time.perf_counter() - start, time.perf_counter()
-        assert len(opened.finished()) == n_parts * BLOCK_TOYS
+        assert len(opened.finished()) == n_parts * MAX_TOYS
         return written_s / n_parts, (time.perf_counter() - start) / n_parts
 
 
@@ -143,8 +141,8 @@ def main() -> None:
                 one, two = (statistics.median(row[n][i] for row in times) for n in (0, 1))
                 ratio = statistics.median(row[0][i] / row[1][i] for row in times)
                 print(f"quick, {what}: {one:.1f} s with one worker, {two:.1f} s with two, ratio {ratio:.2f}")
-    n_blocks = TARGET_TOYS // BLOCK_TOYS
-    task_s = BLOCK_TOYS * TOY_S
+    n_blocks = TARGET_TOYS // MAX_TOYS
+    task_s = MAX_TOYS * TOY_S
     n_per_s = TARGET_WORKERS / task_s
     plan = {
         "tasks": n_blocks,

@@ -9,7 +9,7 @@ SESSIONS = [
     {
         "started": "2026-01-02T03:00:00+00:00",
         "n_workers_lost": 2,
-        "retries": ["block 1: lost", "block 1: lost"],
+        "retries": ["places 5 to 9: lost", "places 5 to 9: lost"],
     },
     {"started": "2026-01-02T04:00:00+00:00"},
     {"started": "2026-01-02T05:00:00+00:00", "n_workers_lost": 1, "retries": ["fit of mine: lost"]},
@@ -27,7 +27,7 @@ def test_sessions_are_added_up():
     assert found.core_hours == pytest.approx(1 + 2.0 * found.n_answered / 3600)
     assert (found.wall_s_per_toy, found.cpu_s_per_toy) == (2.0, 1.5)
     assert (found.n_sessions, found.n_workers_lost) == (3, 3)
-    assert found.retries == ("block 1: lost", "block 1: lost", "fit of mine: lost")
+    assert found.retries == ("places 5 to 9: lost", "places 5 to 9: lost", "fit of mine: lost")
     assert found.to_json()["retries"] == found.retries
 
 

@@ -53,7 +53,8 @@ def test_nobody_leaves_before_the_last_answer():
         toys = [Truth(0, i, 1.0, {}) for i in range(4)]
         outcomes = []
         lanes = [ThreadBoundLane(), ThreadBoundLane()]
-        team = Team(range(4), lanes, write=outcomes.extend, patience=Patience(), told=lambda truth: None)
+        patience = Patience()
+        team = Team(range(4), lanes, write=outcomes.extend, patience=patience, told=lambda truth: None)
         crew = Crew(toys, [team], draw=draw_slowly, n_workers=2, stop=threading.Event())
         crew.work(lambda: None)
         assert [outcome.answer.status for outcome in outcomes] == ["ok"] * 4

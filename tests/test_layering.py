@@ -46,6 +46,8 @@ ROWS = (
         "crew",
         "entry",
         "tasks",
+        "backlog",
+        "doubts",
         "distribution",
         "runner",
         "checking",

@@ -1,11 +1,12 @@
 """Which toys are asked again, in whose turn, and how parts of the check become one answer."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fairuniverse.distribution import share_out
+from fairuniverse.doubts import share_out
 from fairuniverse.events import Events, Feature, Schema
 from fairuniverse.isolation.answers import Answer
 from fairuniverse.pseudo_experiments import Truth
@@ -54,7 +55,9 @@ def doubted(toys, remembers=False):
     """A submission that is asked about these toys, and what its processes are shown."""
     shown, entries = [], recorded(100)
     lane = functools.partial(Answering, shown, remembers)
-    return Doubted([entries[i] for i in toys], lane, lambda truth: {"toy": truth.i_toy}), shown
+    return Doubted(
+        [entries[i] for i in toys], lane, Answering.close, lambda truth: {"toy": truth.i_toy}
+    ), shown
 
 
 def asked(*submissions):
@@ -84,6 +87,14 @@ def test_one_that_remembers_is_found_beside_honest_ones():
     assert (honest.status, hostile.status) == ("ok", "order_dependent")
     assert hostile.largest_difference == pytest.approx(0.1)
     assert shown == [[[9, 3, 8]], [[9, 3], [3], [3]]]
+
+
+def test_a_fresh_process_may_be_kept():
+    """Whoever lends it says what becomes of it, once."""
+    kept, (honest, _) = [], doubted([9, 3])
+    found, _, _ = asked((replace(honest, done=kept.append), []))
+    assert [f.status for f in found] == ["ok"]
+    assert [lane.seen for lane in kept] == [[9, 3]]
 
 
 def test_parts_together():

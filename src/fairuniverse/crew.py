@@ -128,9 +128,9 @@ class Crew:
                 self._changed.notify_all()
 
     def _gives_up(self, team: Team, place: int) -> bool:
-        if is_lost := team.is_lost:
+        if gives_up := team.gives_up(place):
             self._done.put((team, Outcome(place, self._toys[place], Answer("missing"))))
-        return is_lost
+        return gives_up
 
     def _stage(self, place: int, waiting: Sequence[Team]) -> bool:
         """Draw one toy for these teams; False if the session ends."""
@@ -190,7 +190,7 @@ class Crew:
         return None
 
     def _answered(self, request: _Request, lane: Lane) -> Outcome:
-        if request.team.is_lost:
+        if request.team.gives_up(request.place):
             self._release(request.block)
             return Outcome(request.place, request.truth, Answer("missing"))
         nuisances = request.team.told(request.truth)

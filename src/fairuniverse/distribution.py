@@ -1,4 +1,4 @@
-"""Handing the toys of a run to an executor, block by block, until all are answered.
+"""Handing the toys of a run to an executor, block after block, until all are answered.
 
 Workers write what they answer into the run folders; only counts come back. What is lost is done again, and
 nothing is asked twice that has an answer.
@@ -9,29 +9,27 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from fairuniverse.backlog import MAX_TRIES, Backlog
+from fairuniverse.doubts import Doubts, share_out
 from fairuniverse.entry import Entry
-from fairuniverse.errors import ExecutorError, StorageError
+from fairuniverse.errors import ExecutorError, StorageError, SubmissionError
 from fairuniverse.executors import Executor, WorkerLostError
 from fairuniverse.isolation.backends import Backend
-from fairuniverse.presentation import block_of
-from fairuniverse.repeatability import Recorded, Repeatability, together
-from fairuniverse.station import Benchmark, Crewing, share_training
-from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, release
+from fairuniverse.presentation import Presentation
+from fairuniverse.repeatability import Repeatability, together
+from fairuniverse.station import Benchmark, Crewing, Fit, share_training
+from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, release, try_out
 
 T = TypeVar("T")
-
-TASK_S = 2.0
-"""Least time that a task should take, seconds: shorter blocks are handed out several at once."""
-
-MAX_TRIES = 3
-"""Times that a block is tried before the run gives up."""
 
 _VISIBLE_S = 60.0
 """How long a file that another machine wrote may take to be seen, seconds."""
@@ -39,11 +37,8 @@ _VISIBLE_S = 60.0
 _RECORD_S = 5.0
 """How often manifests are written again while workers are being lost, seconds."""
 
-_DRAW, _ANSWER = 0.7, 0.3
-"""Typical time to draw a toy and to answer it, in times that a submission takes to start."""
-
 _AHEAD = 2
-"""Tasks that are handed out for each worker."""
+"""Tasks that are handed out for each worker elsewhere; one that is here has its next at once."""
 
 
 @dataclass
@@ -124,17 +119,24 @@ class Distribution:
         entries: The submissions, in the order of the job.
         executor: Where tasks are done.
         crewing: How fits are started, and those of this process stopped.
+        presentation: The toys.
     """
 
-    def __init__(self, job: Job, entries: Sequence[Entry], executor: Executor, crewing: Crewing) -> None:
+    def __init__(
+        self,
+        job: Job,
+        entries: Sequence[Entry],
+        executor: Executor,
+        crewing: Crewing,
+        presentation: Presentation,
+    ) -> None:
         self._job = job
         self._entries = entries
         self._executor = executor
         self._crewing = crewing
+        self._presentation = presentation
         self._tally = Tally()
-        self._lost: dict[int, int] = {}
-        self._tries: Counter[int] = Counter()
-        self._block_s = 0.0
+        self._n_answered = 0
         self._recorded = (0, 0)
         self._recorded_at = -math.inf
 
@@ -152,63 +154,95 @@ class Distribution:
 
     def fit(self) -> None:
         """Fit every submission without a model, as many at the same time as there are workers."""
-        unfitted = [n for n, entry in enumerate(self._entries) if entry.missing and not entry.has_model]
-        entries = [self._entries[number] for number in unfitted]
-        if self._executor.is_here and entries:
-            self._fit_here(entries)
+        unfitted = {n: e for n, e in enumerate(self._entries) if e.missing and not e.has_model}
+        if self._executor.is_here and unfitted:
+            self._fit_here(unfitted)
         else:
-            tasks = [(self._entries[n].name, (n, self._crewing.n_threads)) for n in unfitted]
-            for entry, found in zip(entries, self._each(fit, tasks), strict=True):
+            tasks = [(entry.name, (n, self._crewing.n_threads)) for n, entry in unfitted.items()]
+            for entry, found in zip(unfitted.values(), self._each(fit, tasks), strict=True):
                 entry.record_fit(found)
         needs_training = any(entry.needs_training for entry in self._entries if entry.has_model)
         self._job = replace(self._job, needs_training=needs_training)
 
-    def _fit_here(self, entries: Sequence[Entry]) -> None:
+    def _fit_here(self, entries: Mapping[int, Entry]) -> None:
         """Start fits from this process, so that one copy of the training events does for all of them."""
         benchmark = self._job.benchmark(self._crewing.n_threads)
         n_fits = self._executor.n_workers
         with closing(share_training(benchmark)) as training, ThreadPoolExecutor(n_fits) as threads:
-            fits = [threads.submit(entry.station.fit_for_others, training) for entry in entries]
+            fits: list[Future[Fit]] = []
+
+            def is_loaded(number: int, candidate: Path) -> bool:
+                n_unfinished = sum(not fit.done() for fit in fits)
+                return self._try_out(number, candidate, max(1, n_fits - n_unfinished + 1))
+
+            for number, entry in entries.items():
+                trial = partial(is_loaded, number)
+                fits.append(threads.submit(entry.station.fit_for_others, training, trial))
             try:
-                for entry, found in zip(entries, fits, strict=True):
+                for entry, found in zip(entries.values(), fits, strict=True):
                     entry.record_fit(found.result())
             except BaseException:
                 self._crewing.stop.set()
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
+    def _try_out(self, number: int, candidate: Path, n_idle: int) -> bool:
+        """Have idle workers load a fitted model, see `Trial`: so many of them are ready for toys then."""
+        job = replace(self._job, needs_training=False)
+        futures = [self._executor.submit(try_out, job, number, candidate) for _ in range(n_idle)]
+        while wait(futures, timeout=0.5).not_done:
+            if self._crewing.stop.is_set():
+                raise ExecutorError("the session has ended")
+        reasons = []
+        for future in futures:
+            try:
+                reasons.append(future.result())
+            except WorkerLostError as error:
+                self._tally.retries.append(f"{try_out.__name__} of {self._entries[number].name}: {error}")
+        for reason in filter(None, reasons):
+            raise SubmissionError("fit_failed", reason)
+        return bool(reasons)
+
     def answer(self, watch: Callable[[Tally], object]) -> None:
-        """Have all blocks answered.
+        """Have all toys answered, and some of them asked again as soon as they are.
 
         Args:
             watch: Told whenever something is finished.
         """
-        todo = deque(self._blocks())
-        self._tally.n_todo = sum(map(len, todo))
-        known = {n: entry.lost_block() for n, entry in enumerate(self._entries) if entry.has_model}
-        self._lost = {number: block for number, block in known.items() if block is not None}
-        running: dict[Future[Report], Sequence[Block]] = {}
+        missing = {n: entry.missing for n, entry in enumerate(self._entries) if entry.has_model}
+        patience = {n: self._entries[n].patience() for n in missing}
+        backlog = Backlog(missing, patience, self._presentation.doubted)
+        self._tally.n_todo = sum(map(len, missing.values()))
+        running: dict[Future[Report], Block] = {}
+        doubts = Doubts(self._job, self._entries, self._executor)
         try:
-            while todo or running:
+            while backlog or running or doubts.running:
                 self._tally.n_workers = self._executor.n_workers
-                while todo and len(running) < _AHEAD * max(self._tally.n_workers, 1):
-                    if blocks := self._without_lost(self._next(todo)):
-                        running[self._executor.submit(answer, self._job, blocks)] = blocks
-                done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    todo.extendleft(reversed(self._finished(future, running.pop(future))))
+                n_workers = max(self._tally.n_workers, 1)
+                if backlog.is_watched_answered:
+                    doubts.begin(n_idle=n_workers - len(backlog))
+                n_tasks = (1 if self._executor.is_here else _AHEAD) * n_workers
+                while backlog and len(running) + len(doubts.running) < n_tasks:
+                    if block := backlog.next(n_workers):
+                        running[self._executor.submit(answer, self._job, block)] = block
+                done, _ = wait([*running, *doubts.running], timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in done & running.keys():
+                    self._finished(future, running.pop(future), backlog)
+                self._tally.retries += filter(None, map(doubts.finished, done & doubts.running.keys()))
+                self._tally.n_done = self._n_answered + backlog.n_given_up
                 self._count_losses()
                 self._record_losses()
                 watch(self._tally)
         finally:
-            for future in running:
+            for future in (*running, *doubts.running):
                 future.cancel()
-        for number, block in self._lost.items():
-            self._entries[number].give_up_after(block)
+        for number, deaths in patience.items():
+            if deaths.lost_at is not None:
+                self._entries[number].give_up_after(deaths.lost_at)
         self._require_all_there()
 
     def ask_again(self) -> None:
-        """Have some toys of every submission asked again, by processes that have seen no other."""
+        """Have some toys asked again of every submission of which that has not been done meanwhile."""
         recorded = {n: entry.to_ask_again() for n, entry in enumerate(self._entries) if entry.has_model}
         shares = share_out({n: toys for n, toys in recorded.items() if toys}, self._executor.n_workers)
         names = [", ".join(self._entries[n].name for n in share) for share in shares]
@@ -273,95 +307,16 @@ class Distribution:
                     )
                 time.sleep(1)
 
-    def _next(self, todo: deque[Block]) -> list[Block]:
-        """Blocks of the next task; one that was lost before is alone in its own."""
-        blocks = [todo.popleft()]
-        while todo and len(blocks) < self._n_together() and not self._tries[blocks[0].number]:
-            if self._tries[todo[0].number]:
-                break
-            blocks.append(todo.popleft())
-        return blocks
-
-    def _blocks(self) -> Iterator[Block]:
-        """What is missing, block by block in the order of presentation."""
-        missing: dict[int, dict[int, list[int]]] = {}
-        for number, entry in enumerate(self._entries):
-            if entry.has_model:
-                for place in entry.missing:
-                    missing.setdefault(block_of(place), {}).setdefault(number, []).append(place)
-        for block in sorted(missing):
-            yield Block(block, missing[block])
-
-    def _without_lost(self, blocks: Sequence[Block]) -> list[Block]:
-        """The blocks without those submissions that died too often in an earlier one."""
-        kept = []
-        for block in blocks:
-            places = {
-                n: p for n, p in block.places.items() if self._lost.get(n, block.number) >= block.number
-            }
-            self._tally.n_done += len(block) - sum(map(len, places.values()))
-            if places:
-                kept.append(replace(block, places=places))
-        return kept
-
-    def _n_together(self) -> int:
-        """Blocks of a task: as many as take long enough."""
-        return max(1, min(100, round(TASK_S / self._block_s))) if self._block_s else 1
-
-    def _finished(self, future: Future[Report], blocks: Sequence[Block]) -> list[Block]:
-        """Note what a task did; gives back the blocks that have to be done again."""
+    def _finished(self, future: Future[Report], block: Block, backlog: Backlog) -> None:
+        """Note what a task did, or that it has to be done again."""
         try:
             report = future.result()
         except WorkerLostError as error:
-            return self._again(blocks, str(error))
-        self._tally.n_done += sum(map(len, blocks))
+            self._tally.retries.append(backlog.put_back(block, str(error)))
+            return
+        backlog.note(block, report)
+        self._n_answered += len(block)
         self._tally.statuses.update(itertools.chain(*(c.elements() for c in report.statuses.values())))
         self._tally.busy_s += report.wall_time_s
         self._tally.hosts.add(report.host)
         self._tally.gpus.update(report.gpus)
-        self._block_s = report.wall_time_s / len(blocks)
-        for block in blocks:
-            del self._tries[block.number]
-        for number, first in report.lost.items():
-            self._lost[number] = min(first, self._lost.get(number, first))
-        return []
-
-    def _again(self, blocks: Sequence[Block], reason: str) -> list[Block]:
-        numbers = [block.number for block in blocks]
-        self._tries.update(numbers)
-        if len(numbers) == 1 and self._tries[numbers[0]] >= MAX_TRIES:
-            raise ExecutorError(
-                f"block {numbers[0]} of pseudo-experiments was lost {self._tries[numbers[0]]} times, "
-                f"the last: {reason}. See whether a worker has enough memory; the same command goes on from "
-                "there"
-            )
-        self._tally.retries += [f"block {number}: {reason}" for number in numbers]
-        return list(blocks)
-
-
-def share_out(
-    recorded: Mapping[int, Sequence[Recorded]], n_workers: int
-) -> list[dict[int, Sequence[Recorded]]]:
-    """Parts of the check for so many workers: some submissions, asked about some of their toys.
-
-    A part draws each of its toys, and starts each of its submissions, so that few submissions are shared out
-    by toys, and many by submission.
-    """
-    n_toys = max(map(len, recorded.values()), default=0)
-
-    def longest(n_parts: tuple[int, int]) -> float:
-        toys, submissions = (-(-n // k) for n, k in zip((n_toys, len(recorded)), n_parts, strict=True))
-        return toys * _DRAW + submissions * (1 + toys * _ANSWER)
-
-    possible = [
-        (i, j)
-        for i in range(1, n_toys + 1)
-        for j in range(1, len(recorded) + 1)
-        if i * j <= max(n_workers, 1)
-    ]
-    if not possible:
-        return []
-    by_toys, by_submission = min(possible, key=longest)
-    groups = [sorted(recorded)[j::by_submission] for j in range(by_submission)]
-    shares = [{n: recorded[n][i::by_toys] for n in group} for i in range(by_toys) for group in groups]
-    return [{n: toys for n, toys in share.items() if toys} for share in shares if any(share.values())]

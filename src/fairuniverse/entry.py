@@ -11,7 +11,7 @@ from fairuniverse.errors import StorageError
 from fairuniverse.files import folder_digest
 from fairuniverse.isolation.answers import KEYS, Answer
 from fairuniverse.isolation.process import SharedTraining, Worker
-from fairuniverse.presentation import Presentation, block_of
+from fairuniverse.presentation import Presentation
 from fairuniverse.provenance import provenance
 from fairuniverse.repeatability import Recorded, Repeatability, choose
 from fairuniverse.seeding import generator
@@ -127,29 +127,28 @@ class Entry:
         """Note in the manifest that nothing is left to do."""
         self.store.update(finished=_now())
 
-    def lost_block(self) -> int | None:
-        """Block in which the submission died too often in a row, as far as there are rows."""
-        return Patience(self.store.rows()).lost_block
+    def patience(self) -> Patience:
+        """What deaths there are, as far as there are rows."""
+        return Patience(self.store.rows())
 
     def still_missing(self) -> list[int]:
         """Places of the toys that have no row now."""
         return self._presentation.missing(self.store.finished())
 
-    def give_up_after(self, block: int) -> None:
-        """Say of the toys after a block, in which the submission kept dying, that they were not tried.
+    def give_up_after(self, place: int) -> None:
+        """Say of the toys after a place, where the submission had died too often, that they were not tried.
 
         Other workers may have tried some of them meanwhile, which a single one would not have; valid answers
         of earlier sessions stay.
         """
         rows = self.store.rows()
-        last = max(row["place"] for row in rows if block_of(row["place"]) <= block)
-        patience = Patience([row for row in rows if row["place"] <= last])
+        patience = Patience(row for row in rows if row["place"] <= place)
         valid = {row["place"] for row in rows if row["status"] == "ok"} - set(self.missing)
         toys = self._presentation.toys
-        left = [place for place in range(last + 1, len(toys)) if place not in valid]
+        left = [after for after in range(place + 1, len(toys)) if after not in valid]
         self.store.forget(left)
         if left:
-            outcomes = [Outcome(place, toys[place], Answer("missing")) for place in left]
+            outcomes = [Outcome(after, toys[after], Answer("missing")) for after in left]
             self.station.write([patience.judge(outcome) for outcome in outcomes])
 
     def fit(self, training: SharedTraining) -> Team | None:
@@ -164,12 +163,23 @@ class Entry:
                     return None
             n_lanes = min(self._crewing.n_workers, len(self.missing)) if self.has_model else 1
             lanes = [self.station.lane(training, w) for w in (worker, *[None] * (n_lanes - 1))]
-            team = self.station.team(self.missing, lanes, self.store.rows())
+            team = self.station.team(self.missing, lanes, self.patience())
             stack.pop_all()
         return team
 
+    @property
+    def is_to_be_doubted(self) -> bool:
+        """Whether there are fresh processes to ask about its answers, and nobody has asked them yet."""
+        is_asked = self.store.manifest.get("repeatability", {}).get("n_toys", 0) > 0
+        return self.has_model and not self.station.is_fresh and not is_asked
+
+    def doubted_toys(self) -> list[Recorded]:
+        """Toys to ask a fresh process again while others are answered; none without a valid answer."""
+        places = self._presentation.doubted
+        return self._chosen(self.store.rows(places[0], places[-1]))
+
     def to_ask_again(self) -> list[Recorded]:
-        """Toys to ask a fresh process again; if there are none, the reason is recorded."""
+        """Toys to ask a fresh process again in the end, with the reason recorded if there are none."""
         if self.store.manifest.get("fit", {}).get("status") == "fit_failed":
             return []
         if self.station.is_fresh:
@@ -177,10 +187,15 @@ class Entry:
             return []
         if not self.has_model:
             return self._not_checked("the model cannot be saved, so no fresh process has it")
-        truths = self._benchmark.pseudo_experiments.truths()
-        rng = generator(self._benchmark.config.seed, "toys asked again")
-        chosen = choose(_recorded(truths, self.store.rows()), rng=rng)
+        if not self.is_to_be_doubted:
+            return []
+        chosen = self.doubted_toys() or self._chosen(self.store.rows())
         return chosen or self._not_checked("no toy has a valid answer")
+
+    def _chosen(self, rows: Sequence[Row]) -> list[Recorded]:
+        """Some of the toys of these rows that have valid answers."""
+        rng = generator(self._benchmark.config.seed, "who is asked again")
+        return choose(_recorded(self._presentation.toys, rows), rng=rng)
 
     def _not_checked(self, why: str) -> list[Recorded]:
         self.record_repeatability(Repeatability("not_checked", why))
@@ -191,11 +206,10 @@ class Entry:
         self.store.update(repeatability=found.to_json())
 
 
-def _recorded(truths: Sequence[Truth], rows: Sequence[Row]) -> list[Recorded]:
+def _recorded(toys: Sequence[Truth], rows: Sequence[Row]) -> list[Recorded]:
     """Valid answers, in the order in which they were given."""
-    by_key = {(t.i_mu, t.i_toy): t for t in truths}
     return [
-        Recorded(by_key[row["i_mu"], row["i_toy"]], Answer("ok", "", *(float(row[k]) for k in KEYS)))
+        Recorded(toys[row["place"]], Answer("ok", "", *(float(row[k]) for k in KEYS)))
         for row in rows
         if row["status"] == "ok"
     ]

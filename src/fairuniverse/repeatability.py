@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
 
 N_AGAIN = 4
-"""Toys that are asked again: the last one and some before it."""
+"""Toys that are asked again: the last one of a block and some before it."""
 
 TOLERANCE = 1e-3
 """Difference of mu_hat or a bound, in widths of the interval, that is put down to rounding."""
@@ -87,11 +87,13 @@ class Doubted:
     Attributes:
         recorded: Toys with valid answers, at least one, in the order in which they are shown.
         lane: Makes a lane whose process has seen no toy.
+        done: What becomes of that lane in the end.
         told: What a reference is told of a truth.
     """
 
     recorded: Sequence[Recorded]
     lane: Callable[[], Lane]
+    done: Callable[[Lane], object]
     told: Callable[[Truth], Mapping[str, float] | None]
 
 
@@ -145,7 +147,8 @@ class _Check:
     """
 
     def __init__(self, submission: Doubted, toy: SharedTable) -> None:
-        self._lane, self._told, self._toy = submission.lane, submission.told, toy
+        self._lane, self._done = submission.lane, submission.done
+        self._told, self._toy = submission.told, toy
         self._recorded = submission.recorded
         self._fresh: Lane | None = None
         self._largest = 0.0
@@ -171,9 +174,9 @@ class _Check:
         )
 
     def close(self) -> None:
-        """End the process."""
+        """Be done with the process."""
         if self._fresh:
-            self._fresh.close()
+            self._done(self._fresh)
 
     def _explain(self, truth: Truth, found: float) -> Repeatability:
         """Tell a method that remembers from one that draws random numbers."""

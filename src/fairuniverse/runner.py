@@ -116,7 +116,7 @@ def run_submissions(
                 entry.store.write_truths(benchmark.pseudo_experiments.truths())
         unfinished = [entry for entry in entries if not entry.is_finished]
         if unfinished:
-            _Session(benchmark, unfinished, crewing, presentation.toys, site).work()
+            _Session(benchmark, unfinished, crewing, presentation, site).work()
         return [read_results(entry.store.folder) for entry in entries]
 
 
@@ -154,7 +154,7 @@ class _Session:
         benchmark: What to measure.
         entries: The submissions that have something left to do.
         crewing: How workers are started.
-        toys: All toys, in the order of presentation.
+        presentation: The toys.
         site: Where to do it if not in this process.
     """
 
@@ -163,13 +163,14 @@ class _Session:
         benchmark: Benchmark,
         entries: Sequence[Entry],
         crewing: Crewing,
-        toys: Sequence[Truth],
+        presentation: Presentation,
         site: Site | None,
     ) -> None:
         self._benchmark = benchmark
         self._entries = entries
         self._crewing = crewing
-        self._toys = toys
+        self._presentation = presentation
+        self._toys = presentation.toys
         self._site = site
 
     def work(self) -> None:
@@ -214,7 +215,9 @@ class _Session:
             with _clock("waiting for workers"):
                 executor = stack.enter_context(site.open())
             _say(f"on {executor.description}", is_needed=not executor.is_here)
-            distribution = stack.enter_context(Distribution(job, self._entries, executor, self._crewing))
+            distribution = stack.enter_context(
+                Distribution(job, self._entries, executor, self._crewing, self._presentation)
+            )
             with _clock(f"fitting {names}"):
                 distribution.fit()
             n_todo = sum(len(e.missing) for e in self._entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,7 +20,7 @@ from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.repeatability import Doubted, Recorded
 from fairuniverse.store import RunFolder, prefixed
 from fairuniverse.submission import Submission
-from fairuniverse.team import PART_S, Lane, Outcome, Patience, Row, Team
+from fairuniverse.team import PART_S, Lane, Outcome, Patience, Team
 from fairuniverse.training import TrainingSpec, locate, training_seed
 
 if TYPE_CHECKING:
@@ -98,6 +98,13 @@ class Fit:
         return {k: v for k, v in asdict(self).items() if not (isinstance(v, float) and math.isnan(v))}
 
 
+Trial = Callable[[Path], bool]
+"""Starts workers with the model in a folder where toys will be answered: False if that could not be tried.
+
+It raises `SubmissionError` if the model cannot be loaded.
+"""
+
+
 class Station:
     """What asks one submission on this machine.
 
@@ -129,25 +136,29 @@ class Station:
         """Whether every toy has a process of its own."""
         return self._limits.state == "fresh"
 
-    def fit(self, training: SharedTraining) -> tuple[Fit, Worker | None]:
+    def fit(self, training: SharedTraining, is_loaded: Trial | None = None) -> tuple[Fit, Worker | None]:
         """Fit, save, and load again in a new process.
 
         Toys are always answered by a model that was loaded, so that any number of workers, and a resumed run,
         give the same answers. A model that cannot be saved and loaded stays in the process that fitted it.
 
+        Args:
+            training: The training set.
+            is_loaded: Tries elsewhere whether a model can be loaded that needs no training events.
+
         Returns:
-            How it went, and a worker that has the model, if there is one.
+            How it went, and a worker that has the model, if there is one here.
         """
         try:
-            return self._fit(training)
+            return self._fit(training, is_loaded)
         except SubmissionError as error:
             return Fit("fit_failed", str(error)), None
         finally:
             self.folder.publish()
 
-    def fit_for_others(self, training: SharedTraining) -> Fit:
-        """Fit and save: the model is for other processes to load."""
-        fit, worker = self.fit(training)
+    def fit_for_others(self, training: SharedTraining, is_loaded: Trial | None = None) -> Fit:
+        """Fit and save, as `fit` does: the model is for other processes to load."""
+        fit, worker = self.fit(training, is_loaded)
         if worker:
             worker.close()
         return fit
@@ -159,15 +170,18 @@ class Station:
             training: The training set.
             worker: One that is there already.
         """
-        folder = self.folder.model_folder
-        start = partial(self._start_worker, training, folder if folder.is_dir() else None)
+
+        def start() -> Worker:
+            folder = self.folder.model_folder
+            return self.start_worker(training, folder if folder.is_dir() else None)
+
         return Lane(worker, start, is_fresh=self.is_fresh)
 
     def team(
         self,
         places: Sequence[int],
         lanes: Sequence[Lane],
-        earlier: Sequence[Row] = (),
+        patience: Patience,
         *,
         part_s: float = PART_S,
     ) -> Team:
@@ -176,20 +190,19 @@ class Station:
         Args:
             places: The toys, by when they are shown.
             lanes: The workers.
-            earlier: Rows of an earlier session.
+            patience: Ends a hopeless run.
             part_s: Time after which a part is written, seconds.
         """
-        patience = Patience(earlier)
         return Team(places, lanes, write=self.write, patience=patience, told=self.told, part_s=part_s)
 
     def doubted(self, training: SharedTraining, recorded: Sequence[Recorded]) -> Doubted:
-        """The submission as it is asked again.
+        """The submission as it is asked again, by processes that end with the check.
 
         Args:
             training: The training set.
             recorded: Toys with valid answers.
         """
-        return Doubted(recorded, partial(self.lane, training), self.told)
+        return Doubted(recorded, partial(self.lane, training), Lane.close, self.told)
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Record finished toys in the run folder."""
@@ -199,9 +212,13 @@ class Station:
         """What the submission is told of a truth: a reference the nuisances, a method nothing."""
         return truth.nuisances if self.submission.is_reference else None
 
-    def _start_worker(self, training: SharedTraining, folder: Path | None, n_threads: int = 1) -> Worker:
-        """A worker with the fitted model, loaded from a folder or, without one, fitted again."""
-        worker = self._new_worker(training, n_threads)
+    def start_worker(self, training: SharedTraining, folder: Path | None) -> Worker:
+        """A worker with the fitted model, loaded from a folder or, without one, fitted again.
+
+        Raises:
+            SubmissionError: It cannot be loaded, or fitted.
+        """
+        worker = self._new_worker(training, n_threads=1)
         try:
             if folder is None:
                 worker.fit()
@@ -223,14 +240,14 @@ class Station:
             n_threads=n_threads,
         )
 
-    def _fit(self, training: SharedTraining) -> tuple[Fit, Worker | None]:
+    def _fit(self, training: SharedTraining, is_loaded: Trial | None) -> tuple[Fit, Worker | None]:
         with ExitStack() as stack:
             fitter = self._new_worker(training, self._crewing.n_threads)
             stack.callback(fitter.close)
             reply = fitter.fit()
             fit = Fit(wall_time_s=reply.wall_time_s, cpu_time_s=reply.cpu_time_s, memory_mib=reply.memory_mib)
             try:
-                return self._saved_and_loaded(fitter, training, fit)
+                return self._saved_and_loaded(fitter, training, fit, is_loaded)
             except SubmissionError as error:
                 if self.is_fresh:
                     raise SubmissionError(
@@ -242,11 +259,15 @@ class Station:
                 stack.pop_all()
                 return replace(fit, message=str(error)), fitter
 
-    def _saved_and_loaded(self, fitter: Worker, training: SharedTraining, fit: Fit) -> tuple[Fit, Worker]:
+    def _saved_and_loaded(
+        self, fitter: Worker, training: SharedTraining, fit: Fit, is_loaded: Trial | None
+    ) -> tuple[Fit, Worker | None]:
         """A worker with the saved model; the run folder keeps the model only if it can be loaded."""
         candidate = self.folder.new_candidate_folder()
         fit = replace(fit, is_saved=True, needs_training=fitter.save(candidate))
-        worker = self._start_worker(training, candidate)
+        worker = None
+        if fit.needs_training or is_loaded is None or not is_loaded(candidate):
+            worker = self.start_worker(training, candidate)
         self.folder.keep_model(candidate, fit.to_json())
         return fit, worker
 

@@ -1,4 +1,4 @@
-"""What a process on any machine does for a run: fit one submission, or answer some blocks of toys.
+"""What a process on any machine does for a run: fit one submission, or answer a block of toys.
 
 A task is plain and small: which benchmark, which submissions, which toys. Seeds travel, never events. Each
 process keeps what it needs from one task to the next, and writes what it finishes into the run folders.
@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairuniverse.errors import InvalidDataError, StorageError, SubmissionError
@@ -24,14 +25,14 @@ from fairuniverse.isolation.answers import Answer
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.isolation.process import SharedTraining, feature_columns
 from fairuniverse.isolation.shared import SharedTable
-from fairuniverse.presentation import BLOCK_TOYS, Presentation
+from fairuniverse.presentation import Presentation
 from fairuniverse.provenance import versions
-from fairuniverse.repeatability import Recorded, Repeatability
+from fairuniverse.repeatability import Doubted, Recorded, Repeatability
 from fairuniverse.repeatability import ask_again as ask_fresh
 from fairuniverse.station import Benchmark, Crewing, Fit, Station, share_training
 from fairuniverse.store import RunFolder
 from fairuniverse.submission import Submission, load_submission
-from fairuniverse.team import Lane, Outcome, Team
+from fairuniverse.team import Lane, Outcome, Patience, Team
 
 if TYPE_CHECKING:
     from fairuniverse.events import Events
@@ -68,38 +69,42 @@ class Block:
     """Toys that are answered by one process, one after the other.
 
     Attributes:
-        number: Its number in the order of presentation.
         places: What each submission has to answer, by its number in the job.
     """
 
-    number: int
     places: Mapping[int, Sequence[int]]
 
     def __len__(self) -> int:
+        """Number of answers."""
         return sum(map(len, self.places.values()))
+
+    @cached_property
+    def toys(self) -> list[int]:
+        """Places of its toys, in the order of presentation."""
+        return sorted(set().union(*self.places.values()))
 
 
 @dataclass
 class Report:
-    """What a process tells of the blocks that it did.
+    """What a process tells of a block that it did.
 
     Attributes:
         host: Name of the machine and number of the process.
         wall_time_s: Time that it took, seconds.
         statuses: Answers by status, for each submission.
-        lost: First block in which a submission died too often in a row, by its number in the job.
+        deaths: Places of the toys at which workers of a submission died, by its number in the job.
         gpus: Graphics processors that the submissions were given there.
     """
 
     host: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     wall_time_s: float = 0.0
     statuses: dict[int, Counter[str]] = field(default_factory=dict)
-    lost: dict[int, int] = field(default_factory=dict)
+    deaths: dict[int, list[int]] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()
 
 
-def answer(job: Job, blocks: Sequence[Block]) -> Report:
-    """Answer blocks of toys, and write a part for each block into the run folders.
+def answer(job: Job, block: Block) -> Report:
+    """Answer a block of toys, and write it as a part into each run folder.
 
     Raises:
         InvalidDataError: A submission's files, or this package, differ from those where the run was started.
@@ -108,8 +113,7 @@ def answer(job: Job, blocks: Sequence[Block]) -> Report:
     """
     start, report = time.perf_counter(), Report()
     with _host(job) as host:
-        for block in blocks:
-            host.answer(block, report)
+        host.answer(block, report)
     report.wall_time_s = time.perf_counter() - start
     report.gpus = host.gpus
     return report
@@ -125,6 +129,21 @@ def fit(job: Job, number: int, n_threads: int) -> Fit:
     """
     with _host(job, n_threads) as host:
         return host.stations[number].fit_for_others(host.training)
+
+
+def try_out(job: Job, number: int, candidate: Path) -> str:
+    """Start a worker of a submission with a model that has just been fitted on this machine, and keep it.
+
+    Args:
+        job: The job.
+        number: Number of the submission in the job.
+        candidate: Folder of the model.
+
+    Returns:
+        Why the model cannot be loaded; empty if it can.
+    """
+    with _host(job) as host:
+        return host.try_out(number, candidate)
 
 
 def ask_again(job: Job, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int, Repeatability]:
@@ -186,46 +205,59 @@ class _Host:
         self._stack.callback(training.close)
         return training
 
+    def try_out(self, number: int, candidate: Path) -> str:
+        """Have a worker with this model, unless there is one; gives back why it cannot be loaded."""
+        if number not in self._lanes:
+            station = self.stations[number]
+            try:
+                worker = station.start_worker(self.training, candidate)
+            except SubmissionError as error:
+                return str(error)
+            self._keep(number, station.lane(self.training, worker))
+        return ""
+
     def answer(self, block: Block, report: Report) -> None:
         """Answer one block."""
         todo = {n: p for n, p in block.places.items() if not self.stations[n].folder.has_part(p[0], p[-1])}
-        teams = {n: self._team(n, places, block.number) for n, places in todo.items()}
+        teams = {
+            n: self.stations[n].team(places, [self._lane(n)], Patience(), part_s=math.inf)
+            for n, places in todo.items()
+        }
         for place in sorted(set().union(*todo.values())):
             self._ask(place, [(n, team) for n, team in teams.items() if team.has(place)], report)
-        for number, team in teams.items():
+        for team in teams.values():
             team.flush()
-            if team.is_lost:
-                report.lost.setdefault(number, block.number)
 
     def ask_again(self, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int, Repeatability]:
         """Compare answers with those of fresh processes, which take the place of those that gave them."""
-        for number in recorded:
-            if lane := self._lanes.get(number):
-                lane.close()
-        doubted = [self.stations[number].doubted(self.training, toys) for number, toys in recorded.items()]
+        doubted = [
+            Doubted(toys, partial(self._fresh_lane, number), lambda _: None, self.stations[number].told)
+            for number, toys in recorded.items()
+        ]
         return dict(zip(recorded, ask_fresh(doubted, draw=self._draw), strict=True))
+
+    def _fresh_lane(self, number: int) -> Lane:
+        """The submission's lane, which has a new process from the next toy on."""
+        lane = self._lane(number)
+        lane.close()
+        return lane
 
     def _draw(self, truth: Truth) -> Events:
         return self._benchmark.pseudo_experiments.draw(truth).events
 
-    def _team(self, number: int, places: Sequence[int], block: int) -> Team:
-        """Who answers one block, which becomes one part."""
-        station, earlier = self.stations[number], []
-        if len(places) < BLOCK_TOYS:
-            earlier = station.folder.rows(block * BLOCK_TOYS, (block + 1) * BLOCK_TOYS - 1)
-        return station.team(places, [self._lane(number)], earlier, part_s=math.inf)
-
     def _ask(self, place: int, asked: Sequence[tuple[int, Team]], report: Report) -> None:
         """Show one toy to these submissions, one after the other."""
         truth, n_events = self._toys[place], 0
-        if not all(team.is_lost for _, team in asked):
+        if not all(team.gives_up(place) for _, team in asked):
             events = self._draw(truth)
             self._table.write(feature_columns(events))
             n_events = len(events)
         for number, team in asked:
             answer, reply = Answer("missing"), None
-            if not team.is_lost:
+            if not team.gives_up(place):
                 answer, reply = self._lane(number).ask(self._table, nuisances=team.told(truth))
+                if reply is None:
+                    report.deaths.setdefault(number, []).append(place)
             team.record(Outcome(place, truth, answer, reply, n_events))
             report.statuses.setdefault(number, Counter())[answer.status] += 1
 
@@ -234,9 +266,12 @@ class _Host:
             folder = self.stations[number].folder.model_folder
             if not folder.is_dir():
                 raise StorageError(f"no {folder} here: choose an output folder that all machines share")
-            self._lanes[number] = self.stations[number].lane(self.training)
-            self._stack.callback(self._lanes[number].close)
+            self._keep(number, self.stations[number].lane(self.training))
         return self._lanes[number]
+
+    def _keep(self, number: int, lane: Lane) -> None:
+        self._stack.callback(lane.close)
+        self._lanes[number] = lane
 
 
 _backends: dict[str, Backend] = {}

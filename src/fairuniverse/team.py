@@ -16,7 +16,6 @@ from fairuniverse.errors import SubmissionError
 from fairuniverse.isolation.answers import Answer, check
 from fairuniverse.isolation.process import Reply, Worker
 from fairuniverse.isolation.shared import SharedTable
-from fairuniverse.presentation import block_of
 
 if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
@@ -29,8 +28,6 @@ PART_S = 10.0
 
 MAX_DEATHS = 5
 """Deaths of workers in a row, in the order of presentation, after which no more toys are tried."""
-
-_NOT_TRIED = "not tried after"
 
 Row = Mapping[str, Any]
 
@@ -55,47 +52,48 @@ class Outcome:
 
 
 class Patience:
-    """Counts deaths in a row, toy after toy in the order of presentation, block by block.
+    """Counts deaths in a row, in the order of presentation.
 
-    Blocks may be answered by different workers, so a count ends with its block.
+    It does not matter who asked about which toy, nor when: what is given up follows from what died.
 
     Args:
-        earlier: Rows of the toys of an earlier session, in that order.
+        earlier: Rows of toys that have been answered before.
+
+    Attributes:
+        lost_at: Place of the death after which trying on would be a waste; None as long as there is hope.
     """
 
-    def __init__(self, earlier: Sequence[Row] = ()) -> None:
-        self.lost_block: int | None = None
-        self._n_deaths = 0
-        self._block = -1
-        self._last = Answer("ok")
+    def __init__(self, earlier: Iterable[Row] = ()) -> None:
+        self.lost_at: int | None = None
+        self._deaths: dict[int, Answer] = {}
         for row in earlier:
-            self._note(row["place"], Answer(row["status"], row["message"]), math.isnan(row["wall_time_s"]))
+            if math.isnan(row["wall_time_s"]):
+                self.note_death(row["place"], Answer(row["status"], row["message"]))
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether trying on would be a waste."""
-        return self.lost_block is not None
+    def gives_up(self, place: int) -> bool:
+        """Whether the toy shown then is not worth trying."""
+        return self.lost_at is not None and place > self.lost_at
 
     def judge(self, outcome: Outcome) -> Outcome:
-        """The outcome of the next toy as it is recorded: after too many deaths, that it was not tried."""
-        if self.is_lost:
+        """The outcome of a toy as it is recorded: after too many deaths, that it was not tried."""
+        if self.gives_up(outcome.place):
             return replace(outcome, answer=self._verdict(), reply=None, n_events=0)
-        self._note(outcome.place, outcome.answer, outcome.reply is None)
+        if outcome.reply is None:
+            self.note_death(outcome.place, outcome.answer)
         return outcome
 
-    def _note(self, place: int, answer: Answer, is_death: bool) -> None:
-        if block_of(place) != self._block:
-            self._block, self._n_deaths = block_of(place), 0
-        self._n_deaths = self._n_deaths + 1 if is_death else 0
-        self._last = answer
-        if self._n_deaths >= MAX_DEATHS and self.lost_block is None:
-            self.lost_block = self._block
+    def note_death(self, place: int, answer: Answer) -> None:
+        """Note how a worker died."""
+        self._deaths[place] = answer
+        for last in range(place, place + MAX_DEATHS):
+            if all(before in self._deaths for before in range(last - MAX_DEATHS + 1, last + 1)):
+                self.lost_at = last if self.lost_at is None else min(last, self.lost_at)
+                return
 
     def _verdict(self) -> Answer:
-        if self._last.message.startswith(_NOT_TRIED):
-            return self._last
-        reason = f"{_NOT_TRIED} {MAX_DEATHS} deaths in a row, the last: {self._last.message}"
-        return Answer(self._last.status, reason)
+        assert self.lost_at is not None
+        last = self._deaths[self.lost_at]
+        return Answer(last.status, f"not tried after {MAX_DEATHS} deaths in a row, the last: {last.message}")
 
 
 class Lane:
@@ -198,10 +196,9 @@ class Team:
         """Whether the toy shown then is one of its own."""
         return place in self._expected
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether showing it more toys would be a waste."""
-        return self._patience.is_lost
+    def gives_up(self, place: int) -> bool:
+        """Whether showing it the toy of this place would be a waste."""
+        return self._patience.gives_up(place)
 
     def record(self, outcome: Outcome) -> None:
         """Judge and write answers in the order of presentation; one that comes early waits."""

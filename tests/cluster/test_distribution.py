@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairuniverse import distribution, runner
+from fairuniverse import backlog, runner
 from fairuniverse.distribution import Site
 from fairuniverse.executors import ProcessPool
 from fairuniverse.executors.dask import DaskCluster
@@ -55,6 +55,29 @@ def test_answers_from_remembered_toys_are_found_by_several_processes(tmp_path):
     assert statuses["hostile_remembers"]["status"] == "order_dependent"
 
 
+class Noting(ProcessPool):
+    """A pool that notes what it is asked to do."""
+
+    def __init__(self, n_workers):
+        super().__init__(n_workers)
+        self.tasks = []
+
+    def submit(self, function, /, *arguments):
+        """As usual."""
+        self.tasks.append(function.__name__)
+        return super().submit(function, *arguments)
+
+
+def test_toys_are_asked_again_while_others_are_answered(tmp_path, monkeypatch):
+    """In one task, as long as others have work, and not once more in the end."""
+    monkeypatch.setattr(backlog, "MIN_TASK_S", 0.0)
+    with Noting(1) as pool:
+        found = run(tmp_path, ["counting", "slow"], pool, n_toys=30)
+    assert pool.tasks.count("ask_again") == 1
+    assert pool.tasks.index("ask_again") < len(pool.tasks) - 2
+    assert [r.manifest["repeatability"]["n_toys"] for r in found.values()] == [4, 4]
+
+
 def fit_recorded(folder, executor):
     """Times that training events are made for three submissions, none of which needs them for the toys."""
     (records := folder / "records").mkdir()
@@ -81,7 +104,7 @@ def kill_one(folder):
 
 def test_a_process_that_is_killed_changes_nothing(tmp_path, monkeypatch):
     """Its block is done again, by a new process; no toy is missing or twice, and the manifest tells."""
-    monkeypatch.setattr(distribution, "TASK_S", 0.1)
+    monkeypatch.setattr(backlog, "MIN_TASK_S", 0.1)
     whole = run(tmp_path / "whole", ["slow"], n_toys=60)
     killer = threading.Thread(target=kill_one, args=(tmp_path / "killed",), daemon=True)
     with ProcessPool(2) as pool:
@@ -99,8 +122,10 @@ def test_a_process_that_is_killed_changes_nothing(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
     """Address of a Dask scheduler with two workers, each a process that was started as its users start it."""
-    pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
     with dask(tmp_path_factory.mktemp("dask")) as cluster:
+        with distributed.Client(cluster.address) as client:
+            client.wait_for_workers(2, timeout=60)
         yield cluster.address
 
 

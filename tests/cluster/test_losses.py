@@ -7,7 +7,7 @@ import time
 from click.testing import CliRunner
 from fairuniverse.scoring import score_card
 
-from fairuniverse import distribution
+from fairuniverse import backlog
 from fairuniverse.api import report, run_status
 from fairuniverse.cli import main
 from fairuniverse.executors.processes import ProcessPool
@@ -18,7 +18,7 @@ from sample_runs import run, wait_for_part
 
 def test_losses_are_told_while_the_run_goes_on_and_ever_after(tmp_path, monkeypatch):
     """In the manifest at once, for the client may be the next; then in status, scores and report."""
-    monkeypatch.setattr(distribution, "TASK_S", 0.1)
+    monkeypatch.setattr(backlog, "MIN_TASK_S", 0.1)
     told = []
 
     def kill_one():
