@@ -1,7 +1,5 @@
 """The order in which toys are shown."""
 
-import pytest
-
 from fairuniverse.presentation import Presentation
 from fairuniverse.pseudo_experiments import Truth
 
@@ -25,11 +23,3 @@ def test_the_order_says_nothing():
     assert sorted(t.i_toy for t in first.toys) == list(range(60))
     answered = [(0, t.i_toy) for t in first.toys[3:]]
     assert first.missing(answered) == [0, 1, 2]
-
-
-@pytest.mark.parametrize(("n_toys", "starts", "n"), [(1, {0}, 1), (8, {4}, 4), (60, set(range(30, 41)), 5)])
-def test_what_is_asked_again_is_in_the_third_quarter(n_toys, starts, n):
-    """Anywhere in it, as far as it is long enough. False alarm 11 (10/11)^200 = 6e-8."""
-    found = [Presentation(Toys(n_toys), seed).doubted for seed in range(200)]
-    assert {places.start for places in found} == starts
-    assert {len(places) for places in found} == {n}

@@ -10,7 +10,15 @@ from fairuniverse.doubts import share_out
 from fairuniverse.events import Events, Feature, Schema
 from fairuniverse.isolation.answers import Answer
 from fairuniverse.pseudo_experiments import Truth
-from fairuniverse.repeatability import Doubted, Recorded, Repeatability, ask_again, choose, together
+from fairuniverse.repeatability import (
+    Doubted,
+    Recorded,
+    Repeatability,
+    ask_again,
+    choose,
+    doubted_places,
+    together,
+)
 
 
 def recorded(n):
@@ -31,6 +39,17 @@ def test_the_last_toy_comes_first():
     assert len(set(keys)) == len(keys) == 4
     assert [key(r) for r in choose(recorded(1), rng=np.random.default_rng(0))] == [(0, 0)]
     assert choose([], rng=np.random.default_rng(0)) == []
+
+
+def test_any_toy_may_be_asked_again():
+    """A method that is honest at first, or in the end, or now and then, has four chances to be found.
+
+    False alarm 60 (1 - 4 / 60)^300 = 6e-8.
+    """
+    found = [doubted_places(60, rng=np.random.default_rng(seed)) for seed in range(300)]
+    assert all(places == sorted(set(places), reverse=True) and len(places) == 4 for places in found)
+    assert {place for places in found for place in places} == set(range(60))
+    assert doubted_places(2, rng=np.random.default_rng(0)) == [1, 0]
 
 
 class Answering:

@@ -24,7 +24,6 @@ from fairuniverse.entry import Entry
 from fairuniverse.errors import ExecutorError, StorageError, SubmissionError
 from fairuniverse.executors import Executor, WorkerLostError
 from fairuniverse.isolation.backends import Backend
-from fairuniverse.presentation import Presentation
 from fairuniverse.repeatability import Repeatability, together
 from fairuniverse.station import Benchmark, Crewing, Fit, share_training
 from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, release, try_out
@@ -119,7 +118,6 @@ class Distribution:
         entries: The submissions, in the order of the job.
         executor: Where tasks are done.
         crewing: How fits are started, and those of this process stopped.
-        presentation: The toys.
     """
 
     def __init__(
@@ -128,13 +126,11 @@ class Distribution:
         entries: Sequence[Entry],
         executor: Executor,
         crewing: Crewing,
-        presentation: Presentation,
     ) -> None:
         self._job = job
         self._entries = entries
         self._executor = executor
         self._crewing = crewing
-        self._presentation = presentation
         self._tally = Tally()
         self._n_answered = 0
         self._recorded = (0, 0)
@@ -211,7 +207,7 @@ class Distribution:
         """
         missing = {n: entry.missing for n, entry in enumerate(self._entries) if entry.has_model}
         patience = {n: self._entries[n].patience() for n in missing}
-        backlog = Backlog(missing, patience, self._presentation.doubted)
+        backlog = Backlog(missing, patience, self._entries[0].doubted)
         self._tally.n_todo = sum(map(len, missing.values()))
         running: dict[Future[Report], Block] = {}
         doubts = Doubts(self._job, self._entries, self._executor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fairuniverse.errors import StorageError
@@ -13,7 +14,7 @@ from fairuniverse.isolation.answers import KEYS, Answer
 from fairuniverse.isolation.process import SharedTraining, Worker
 from fairuniverse.presentation import Presentation
 from fairuniverse.provenance import provenance
-from fairuniverse.repeatability import Recorded, Repeatability, choose
+from fairuniverse.repeatability import Recorded, Repeatability, choose, doubted_places
 from fairuniverse.seeding import generator
 from fairuniverse.station import Benchmark, Crewing, Fit, Station
 from fairuniverse.store import RunStore
@@ -167,6 +168,12 @@ class Entry:
             stack.pop_all()
         return team
 
+    @cached_property
+    def doubted(self) -> list[int]:
+        """Places of the toys that are asked again if they have valid answers, chosen by a secret stream."""
+        rng = generator(self._benchmark.config.seed, "toys asked again")
+        return doubted_places(len(self._presentation.toys), rng=rng)
+
     @property
     def is_to_be_doubted(self) -> bool:
         """Whether there are fresh processes to ask about its answers, and nobody has asked them yet."""
@@ -175,8 +182,8 @@ class Entry:
 
     def doubted_toys(self) -> list[Recorded]:
         """Toys to ask a fresh process again while others are answered; none without a valid answer."""
-        places = self._presentation.doubted
-        return self._chosen(self.store.rows(places[0], places[-1]))
+        rows = [row for place in self.doubted for row in self.store.rows(place, place)]
+        return _recorded(self._presentation.toys, rows)
 
     def to_ask_again(self) -> list[Recorded]:
         """Toys to ask a fresh process again in the end, with the reason recorded if there are none."""
@@ -189,13 +196,10 @@ class Entry:
             return self._not_checked("the model cannot be saved, so no fresh process has it")
         if not self.is_to_be_doubted:
             return []
-        chosen = self.doubted_toys() or self._chosen(self.store.rows())
+        if not (chosen := self.doubted_toys()):
+            rng = generator(self._benchmark.config.seed, "valid toys asked again")
+            chosen = choose(_recorded(self._presentation.toys, self.store.rows()), rng=rng)
         return chosen or self._not_checked("no toy has a valid answer")
-
-    def _chosen(self, rows: Sequence[Row]) -> list[Recorded]:
-        """Some of the toys of these rows that have valid answers."""
-        rng = generator(self._benchmark.config.seed, "who is asked again")
-        return choose(_recorded(self._presentation.toys, rows), rng=rng)
 
     def _not_checked(self, why: str) -> list[Recorded]:
         self.record_repeatability(Repeatability("not_checked", why))

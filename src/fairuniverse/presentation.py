@@ -10,9 +10,6 @@ from fairuniverse.seeding import generator
 if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import PseudoExperiments, Truth
 
-_N_DOUBTED = 5
-"""Neighbours from which the toys are chosen that are asked again."""
-
 
 class Presentation:
     """All toys of a benchmark, in an order that says nothing about them.
@@ -23,20 +20,13 @@ class Presentation:
 
     Attributes:
         toys: All toys, in the order in which they are shown.
-        doubted: Places from which toys are asked again, chosen by a secret stream from the third quarter:
-            late enough for a submission to have learnt from earlier toys, early enough for others to have
-            work meanwhile.
     """
 
     def __init__(self, pseudo_experiments: PseudoExperiments, seed: int) -> None:
         truths = pseudo_experiments.truths()
-        n = len(truths)
-        order = generator(seed, "order of presentation").permutation(n)
+        order = generator(seed, "order of presentation").permutation(len(truths))
         self.toys: Sequence[Truth] = [truths[i] for i in order]
         self._places = {(t.i_mu, t.i_toy): place for place, t in enumerate(self.toys)}
-        end = max(3 * n // 4 - _N_DOUBTED, n // 2) + 1
-        start = int(generator(seed, "toys asked again").integers(n // 2, end))
-        self.doubted = range(start, min(start + _N_DOUBTED, n))
 
     def missing(self, answered: Iterable[tuple[int, int]]) -> list[int]:
         """Places of the toys whose indices are not among these."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fairuniverse.pseudo_experiments import Truth
 
 N_AGAIN = 4
-"""Toys that are asked again: the last one of a block and some before it."""
+"""Toys that are asked again."""
 
 TOLERANCE = 1e-3
 """Difference of mu_hat or a bound, in widths of the interval, that is put down to rounding."""
@@ -70,11 +70,17 @@ class Recorded:
     answer: Answer
 
 
-def choose(recorded: Sequence[Recorded], *, rng: np.random.Generator) -> list[Recorded]:
-    """Toys to ask again, of those with a valid answer in the order of presentation: the last comes first.
+def doubted_places(n_toys: int, *, rng: np.random.Generator) -> list[int]:
+    """Places of the toys to ask again, any of those that are shown; the one shown last comes first.
 
     A method that learns from toy to toy has learnt most by then, and the fresh process has seen none.
     """
+    places = rng.choice(n_toys, min(N_AGAIN, n_toys), replace=False)
+    return sorted(map(int, places), reverse=True)
+
+
+def choose(recorded: Sequence[Recorded], *, rng: np.random.Generator) -> list[Recorded]:
+    """Toys to ask again, of those with a valid answer in the order of presentation: the last comes first."""
     last = len(recorded) - 1
     others = rng.permutation(max(last, 0))[: N_AGAIN - 1]
     return [recorded[i] for i in (last, *others)] if recorded else []

@@ -116,7 +116,7 @@ def run_submissions(
                 entry.store.write_truths(benchmark.pseudo_experiments.truths())
         unfinished = [entry for entry in entries if not entry.is_finished]
         if unfinished:
-            _Session(benchmark, unfinished, crewing, presentation, site).work()
+            _Session(benchmark, unfinished, crewing, presentation.toys, site).work()
         return [read_results(entry.store.folder) for entry in entries]
 
 
@@ -154,7 +154,7 @@ class _Session:
         benchmark: What to measure.
         entries: The submissions that have something left to do.
         crewing: How workers are started.
-        presentation: The toys.
+        toys: All toys, in the order of presentation.
         site: Where to do it if not in this process.
     """
 
@@ -163,14 +163,13 @@ class _Session:
         benchmark: Benchmark,
         entries: Sequence[Entry],
         crewing: Crewing,
-        presentation: Presentation,
+        toys: Sequence[Truth],
         site: Site | None,
     ) -> None:
         self._benchmark = benchmark
         self._entries = entries
         self._crewing = crewing
-        self._presentation = presentation
-        self._toys = presentation.toys
+        self._toys = toys
         self._site = site
 
     def work(self) -> None:
@@ -215,9 +214,7 @@ class _Session:
             with _clock("waiting for workers"):
                 executor = stack.enter_context(site.open())
             _say(f"on {executor.description}", is_needed=not executor.is_here)
-            distribution = stack.enter_context(
-                Distribution(job, self._entries, executor, self._crewing, self._presentation)
-            )
+            distribution = stack.enter_context(Distribution(job, self._entries, executor, self._crewing))
             with _clock(f"fitting {names}"):
                 distribution.fit()
             n_todo = sum(len(e.missing) for e in self._entries)
