@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +26,7 @@ from fairuniverse.executors import Executor, WorkerLostError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.repeatability import Repeatability, together
 from fairuniverse.station import Benchmark, Crewing, Fit, share_training
-from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, release, try_out
+from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, get_ready, release, try_out
 
 T = TypeVar("T")
 
@@ -155,8 +155,8 @@ class Distribution:
             self._fit_here(unfitted)
         else:
             tasks = [(entry.name, (n, self._crewing.n_threads)) for n, entry in unfitted.items()]
-            for entry, found in zip(unfitted.values(), self._each(fit, tasks), strict=True):
-                entry.record_fit(found)
+            for entry, reply in zip(unfitted.values(), self._each(fit, tasks), strict=True):
+                entry.record_fit(reply)
         needs_training = any(entry.needs_training for entry in self._entries if entry.has_model)
         self._job = replace(self._job, needs_training=needs_training)
 
@@ -165,39 +165,46 @@ class Distribution:
         benchmark = self._job.benchmark(self._crewing.n_threads)
         n_fits = self._executor.n_workers
         with closing(share_training(benchmark)) as training, ThreadPoolExecutor(n_fits) as threads:
-            fits: list[Future[Fit]] = []
+            fits: dict[Future[Fit], Entry] = {}
 
             def is_loaded(number: int, candidate: Path) -> bool:
                 n_unfinished = sum(not fit.done() for fit in fits)
-                return self._try_out(number, candidate, max(1, n_fits - n_unfinished + 1))
+                self._employ(n_fits - n_unfinished)
+                return self._try_out(number, candidate)
 
             for number, entry in entries.items():
                 trial = partial(is_loaded, number)
-                fits.append(threads.submit(entry.station.fit_for_others, training, trial))
+                fits[threads.submit(entry.station.fit_for_others, training, trial)] = entry
             try:
-                for entry, found in zip(entries.values(), fits, strict=True):
-                    entry.record_fit(found.result())
+                for found in as_completed(fits):
+                    fits[found].record_fit(found.result())
             except BaseException:
                 self._crewing.stop.set()
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _try_out(self, number: int, candidate: Path, n_idle: int) -> bool:
-        """Have idle workers load a fitted model, see `Trial`: so many of them are ready for toys then."""
+    def _employ(self, n_idle: int) -> None:
+        """Let workers that have nothing to do while the others fit start what toys will need."""
+        fitted = [n for n, entry in enumerate(self._entries) if entry.has_model and not entry.needs_training]
         job = replace(self._job, needs_training=False)
-        futures = [self._executor.submit(try_out, job, number, candidate) for _ in range(n_idle)]
-        while wait(futures, timeout=0.5).not_done:
+        for _ in range(n_idle):
+            self._executor.submit(get_ready, job, fitted)
+
+    def _try_out(self, number: int, candidate: Path) -> bool:
+        """Have a worker load a model that has just been fitted, see `Trial`."""
+        job = replace(self._job, needs_training=False)
+        future = self._executor.submit(try_out, job, number, candidate)
+        while wait([future], timeout=0.5).not_done:
             if self._crewing.stop.is_set():
                 raise ExecutorError("the session has ended")
-        reasons = []
-        for future in futures:
-            try:
-                reasons.append(future.result())
-            except WorkerLostError as error:
-                self._tally.retries.append(f"{try_out.__name__} of {self._entries[number].name}: {error}")
-        for reason in filter(None, reasons):
+        try:
+            reason = future.result()
+        except WorkerLostError as error:
+            self._tally.retries.append(f"{try_out.__name__} of {self._entries[number].name}: {error}")
+            return False
+        if reason:
             raise SubmissionError("fit_failed", reason)
-        return bool(reasons)
+        return True
 
     def answer(self, watch: Callable[[Tally], object]) -> None:
         """Have all toys answered, and some of them asked again as soon as they are.

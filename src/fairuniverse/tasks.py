@@ -146,6 +146,17 @@ def try_out(job: Job, number: int, candidate: Path) -> str:
         return host.try_out(number, candidate)
 
 
+def get_ready(job: Job, numbers: Sequence[int]) -> None:
+    """Start workers of submissions that are fitted, before there are toys for them.
+
+    Args:
+        job: The job.
+        numbers: Numbers of the submissions in the job.
+    """
+    with _host(job) as host:
+        host.get_ready(numbers)
+
+
 def ask_again(job: Job, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int, Repeatability]:
     """Ask submissions of a job some toys again, in processes that have seen no other.
 
@@ -215,6 +226,11 @@ class _Host:
                 return str(error)
             self._keep(number, station.lane(self.training, worker))
         return ""
+
+    def get_ready(self, numbers: Sequence[int]) -> None:
+        """Have a worker of each of these submissions."""
+        for number in numbers:
+            self._lane(number).get_ready()
 
     def answer(self, block: Block, report: Report) -> None:
         """Answer one block."""

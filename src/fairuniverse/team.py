@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,11 @@ class Lane:
         if self._is_fresh:
             self.close()
         return check(reply.content), reply
+
+    def get_ready(self) -> None:
+        """Start a worker, unless one runs; one that cannot start dies again at the first toy, which tells."""
+        with suppress(SubmissionError):
+            self._worker = self._worker or self._start()
 
     @property
     def is_running(self) -> bool:
