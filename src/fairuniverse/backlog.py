@@ -10,7 +10,7 @@ from fairuniverse.isolation.answers import Answer
 from fairuniverse.tasks import Block, Report
 from fairuniverse.team import Patience
 
-MIN_TASK_S, MAX_TASK_S = 2.0, 60.0
+MIN_TASK_S, MAX_TASK_S = 1.0, 60.0
 """Time that a block should take, seconds: worth the way to a worker, and not much is lost with one."""
 
 MAX_TRIES = 3

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
@@ -116,6 +117,8 @@ def run_submissions(
                 entry.store.write_truths(benchmark.pseudo_experiments.truths())
         unfinished = [entry for entry in entries if not entry.is_finished]
         if unfinished:
+            # What reads the results takes long to import, and there is time now.
+            threading.Thread(target=import_module, args=("fairuniverse.results",)).start()
             _Session(benchmark, unfinished, crewing, presentation.toys, site).work()
         return [read_results(entry.store.folder) for entry in entries]
 
