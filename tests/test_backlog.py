@@ -1,5 +1,7 @@
 """Blocks that are cut from what is left, and what becomes of those that are lost or given up."""
 
+from collections import Counter
+
 import pytest
 
 from fairuniverse.backlog import MAX_TRIES, Backlog
@@ -20,7 +22,7 @@ def sizes(backlog, n_workers, toy_s):
     while backlog:
         block = backlog.next(n_workers)
         found.append(len(block.toys))
-        backlog.note(block, Report(wall_time_s=toy_s * found[-1]))
+        backlog.note(block, Report(wall_time_s=toy_s * found[-1], statuses={0: Counter(ok=found[-1])}))
     return found
 
 
@@ -63,6 +65,34 @@ def test_a_lost_block_is_done_again_toy_by_toy():
         backlog.put_back(backlog.next(1), "killed")
     with pytest.raises(ExecutorError, match="place 3 was lost 3 times, the last: killed"):
         backlog.put_back(backlog.next(1), "killed")
+
+
+def test_answers_that_were_written_before_a_loss_are_not_asked_for_again():
+    """Of a block, those of one submission, or all of them."""
+    backlog, _ = make({0: range(8), 1: range(8)}, watched=[1])
+    backlog.put_back(backlog.next(1), "killed", answered=[1])
+    assert [backlog.next(1).places for _ in range(2)] == [{0: [0]}, {0: [1]}]
+    backlog, _ = make({0: range(8)}, watched=[1])
+    lost = backlog.next(1)
+    assert lost.toys == [0, 1]
+    assert "of which all answers are there: killed" in backlog.put_back(lost, "killed", answered=[0])
+    assert backlog.is_watched_answered
+    assert backlog.next(1).toys[0] == 2
+
+
+def test_blocks_grow_slowly_and_are_of_one_kind():
+    """A fast submission says nothing of the time that another takes."""
+    backlog, _ = make({0: range(100), 1: range(50, 300)})
+    found = []
+    while backlog:
+        block = backlog.next(1)
+        toy_s = 10.0 if 1 in block.places else 1e-6
+        found.append((tuple(block.places), len(block.toys)))
+        statuses = {number: Counter(ok=1) for number in block.places}
+        backlog.note(block, Report(wall_time_s=toy_s * len(block.toys), statuses=statuses))
+    assert found[:2] == [((0,), 20), ((0,), 30)]
+    assert [size for askers, size in found if askers == (0, 1)][1:] == [6] * 5
+    assert sum(size for _, size in found) == 300
 
 
 def test_nobody_asks_for_what_is_given_up():

@@ -36,7 +36,7 @@ def test_import_and_help_load_no_heavy_library():
     assert done.stderr.strip() == "[]"
 
 
-def test_processes_of_a_run_start_without_libraries_that_they_do_not_use():
+def test_what_makes_tasks_imports_no_pages():
     """Each worker of a pool or cluster imports the tasks and what makes the benchmark."""
     heavy = ("pandas", "scipy", "sklearn", "pyhf", "vl_convert")
     code = (

@@ -51,7 +51,7 @@ class Backlog:
         self._patience = patience
         self._watched = self._askers.keys() & set(watched)
         self._tries: Counter[int] = Counter()
-        self._toy_s = 0.0
+        self._known: dict[tuple[int, ...], tuple[float, int]] = {}
         self.n_given_up = 0
 
     def __len__(self) -> int:
@@ -69,31 +69,33 @@ class Backlog:
         Args:
             n_workers: Workers that share what is left.
         """
+        askers = self._forget_lost(self._todo[0])
+        size = 1 if self._tries[self._todo[0]] else self._size(askers, n_workers)
         places = [self._todo.popleft()]
-        if not self._tries[places[0]]:
-            size = self._size(n_workers)
-            while self._todo and len(places) < size and not self._tries[self._todo[0]]:
-                places.append(self._todo.popleft())
-        block: dict[int, list[int]] = {}
-        for place in places:
-            for number in self._askers[place]:
-                if self._patience[number].gives_up(place):
-                    self.n_given_up += 1
-                else:
-                    block.setdefault(number, []).append(place)
+        while self._todo and len(places) < size and not self._tries[self._todo[0]]:
+            if self._forget_lost(self._todo[0]) != askers:
+                break
+            places.append(self._todo.popleft())
+        block = {number: list(places) for number in askers}
         self._watched.difference_update(set(places).difference(*block.values()))
         return Block(block) if block else None
 
     def note(self, block: Block, report: Report) -> None:
         """A block has been answered."""
-        self._toy_s = report.wall_time_s / len(block.toys)
+        if report.statuses:
+            self._known[tuple(block.places)] = report.wall_time_s / len(block.toys), len(block.toys)
         self._watched.difference_update(block.toys)
         for number, places in report.deaths.items():
             for place in places:
                 self._patience[number].note_death(place, Answer("missing"))
 
-    def put_back(self, block: Block, reason: str) -> str:
+    def put_back(self, block: Block, reason: str, answered: Collection[int] = ()) -> str:
         """A block was lost with its worker: its toys are handed out again, each alone.
+
+        Args:
+            block: The block.
+            reason: How it was lost.
+            answered: Submissions whose answers were written before.
 
         Returns:
             What is done again, and why.
@@ -101,7 +103,14 @@ class Backlog:
         Raises:
             ExecutorError: One of its toys was lost too often.
         """
-        toys = block.toys
+        for number, places in block.places.items():
+            if number in answered:
+                for place in places:
+                    self._askers[place] = tuple(n for n in self._askers[place] if n != number)
+        self._watched.difference_update(toy for toy in block.toys if not self._askers[toy])
+        toys = [toy for toy in block.toys if self._askers[toy]]
+        if not toys:
+            return f"places {block.toys[0]} to {block.toys[-1]}, of which all answers are there: {reason}"
         self._tries.update(toys)
         if (n_tries := self._tries[toys[0]]) >= MAX_TRIES:
             raise ExecutorError(
@@ -111,9 +120,19 @@ class Backlog:
         self._todo.extendleft(reversed(toys))
         return f"places {toys[0]} to {toys[-1]}: {reason}"
 
-    def _size(self, n_workers: int) -> int:
-        """Toys of the next block."""
+    def _forget_lost(self, place: int) -> tuple[int, ...]:
+        """Submissions to ask about the toy of a place; those that are given up are forgotten."""
+        askers = self._askers[place]
+        if any(self._patience[number].gives_up(place) for number in askers):
+            kept = tuple(number for number in askers if not self._patience[number].gives_up(place))
+            self.n_given_up += len(askers) - len(kept)
+            self._askers[place] = askers = kept
+        return askers
+
+    def _size(self, askers: tuple[int, ...], n_workers: int) -> int:
+        """Toys of the next block, for these submissions: no more than twice the last one that they had."""
         size = min(len(self._todo) / (_BLOCKS_LEFT * n_workers), MAX_TOYS)
-        if self._toy_s:
-            size = max(min(size, MAX_TASK_S / self._toy_s), MIN_TASK_S / self._toy_s)
+        toy_s, n_last = self._known.get(askers, (0.0, 0))
+        if toy_s:
+            size = max(min(size, MAX_TASK_S / toy_s), min(MIN_TASK_S / toy_s, 2 * n_last))
         return max(1, min(round(size), MAX_FAST_TOYS))

@@ -27,6 +27,7 @@ from fairuniverse.isolation.backends import Backend
 from fairuniverse.repeatability import Repeatability, together
 from fairuniverse.station import Benchmark, Crewing, Fit, share_training
 from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, get_ready, release, try_out
+from fairuniverse.team import Patience
 
 T = TypeVar("T")
 
@@ -168,7 +169,7 @@ class Distribution:
             fits: dict[Future[Fit], Entry] = {}
 
             def is_loaded(number: int, candidate: Path) -> bool:
-                n_unfinished = sum(not fit.done() for fit in fits)
+                n_unfinished = sum(not fit.done() for fit in list(fits))
                 self._employ(n_fits - n_unfinished)
                 return self._try_out(number, candidate)
 
@@ -228,7 +229,8 @@ class Distribution:
                 while backlog and len(running) + len(doubts.running) < n_tasks:
                     if block := backlog.next(n_workers):
                         running[self._executor.submit(answer, self._job, block)] = block
-                done, _ = wait([*running, *doubts.running], timeout=1.0, return_when=FIRST_COMPLETED)
+                tasks: list[Future[Any]] = [*running, *doubts.running]
+                done, _ = wait(tasks, timeout=1.0, return_when=FIRST_COMPLETED)
                 for future in done & running.keys():
                     self._finished(future, running.pop(future), backlog)
                 self._tally.retries += filter(None, map(doubts.finished, done & doubts.running.keys()))
@@ -237,12 +239,12 @@ class Distribution:
                 self._record_losses()
                 watch(self._tally)
         finally:
-            for future in (*running, *doubts.running):
-                future.cancel()
-        for number, deaths in patience.items():
-            if deaths.lost_at is not None:
-                self._entries[number].give_up_after(deaths.lost_at)
-        self._require_all_there()
+            under_way: list[Future[Any]] = [*running, *doubts.running]
+            for task in under_way:
+                task.cancel()
+        self._require_all_there(patience)
+        for number in missing:
+            self._entries[number].give_up()
 
     def ask_again(self) -> None:
         """Have some toys asked again of every submission of which that has not been done meanwhile."""
@@ -298,11 +300,11 @@ class Distribution:
                     raise
                 self._tally.n_workers = self._executor.n_workers
 
-    def _require_all_there(self) -> None:
+    def _require_all_there(self, patience: Mapping[int, Patience]) -> None:
         """Wait until this machine sees what others wrote; some file systems take their time."""
-        for entry in self._entries:
-            end = time.monotonic() + _VISIBLE_S
-            while entry.has_model and (missing := entry.still_missing()):
+        for number, deaths in patience.items():
+            entry, end = self._entries[number], time.monotonic() + _VISIBLE_S
+            while missing := [place for place in entry.still_missing() if not deaths.gives_up(place)]:
                 if time.monotonic() > end:
                     raise StorageError(
                         f"{entry.store.folder} lacks {len(missing)} answers that workers have written: see "
@@ -315,7 +317,10 @@ class Distribution:
         try:
             report = future.result()
         except WorkerLostError as error:
-            self._tally.retries.append(backlog.put_back(block, str(error)))
+            stores = {number: self._entries[number].store for number in block.places}
+            answered = [n for n, p in block.places.items() if stores[n].has_part(p[0], p[-1])]
+            self._n_answered += sum(len(block.places[number]) for number in answered)
+            self._tally.retries.append(backlog.put_back(block, str(error), answered))
             return
         backlog.note(block, report)
         self._n_answered += len(block)

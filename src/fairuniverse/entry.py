@@ -136,21 +136,28 @@ class Entry:
         """Places of the toys that have no row now."""
         return self._presentation.missing(self.store.finished())
 
-    def give_up_after(self, place: int) -> None:
-        """Say of the toys after a place, where the submission had died too often, that they were not tried.
+    def give_up(self) -> None:
+        """If the submission died too often in a row, say of the toys after that that they were not tried.
 
         Other workers may have tried some of them meanwhile, which a single one would not have; valid answers
         of earlier sessions stay.
         """
         rows = self.store.rows()
+        if (place := Patience(rows).lost_at) is None:
+            return
         patience = Patience(row for row in rows if row["place"] <= place)
         valid = {row["place"] for row in rows if row["status"] == "ok"} - set(self.missing)
+        known = {row["place"]: (row["status"], row["message"]) for row in rows}
         toys = self._presentation.toys
-        left = [after for after in range(place + 1, len(toys)) if after not in valid]
-        self.store.forget(left)
-        if left:
-            outcomes = [Outcome(after, toys[after], Answer("missing")) for after in left]
-            self.station.write([patience.judge(outcome) for outcome in outcomes])
+        verdicts = [
+            patience.judge(Outcome(after, toys[after], Answer("missing")))
+            for after in range(place + 1, len(toys))
+            if after not in valid
+        ]
+        new = [v for v in verdicts if known.get(v.place) != (v.answer.status, v.answer.message)]
+        self.store.forget([verdict.place for verdict in new])
+        if new:
+            self.station.write(new)
 
     def fit(self, training: SharedTraining) -> Team | None:
         """Workers with the fitted model, to answer what is missing; None if there is no model."""
@@ -181,9 +188,11 @@ class Entry:
         return self.has_model and not self.station.is_fresh and not is_asked
 
     def doubted_toys(self) -> list[Recorded]:
-        """Toys to ask a fresh process again while others are answered; none without a valid answer."""
-        rows = [row for place in self.doubted for row in self.store.rows(place, place)]
-        return _recorded(self._presentation.toys, rows)
+        """Toys to ask a fresh process again while others are answered: none unless all have valid answers."""
+        rows = {row["place"]: row for row in self.store.rows(at=self.doubted)}
+        chosen = [rows[place] for place in self.doubted if place in rows]
+        recorded = _recorded(self._presentation.toys, chosen)
+        return recorded if len(recorded) == len(self.doubted) else []
 
     def to_ask_again(self) -> list[Recorded]:
         """Toys to ask a fresh process again in the end, with the reason recorded if there are none."""

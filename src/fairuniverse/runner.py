@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
@@ -117,8 +116,6 @@ def run_submissions(
                 entry.store.write_truths(benchmark.pseudo_experiments.truths())
         unfinished = [entry for entry in entries if not entry.is_finished]
         if unfinished:
-            # What reads the results takes long to import, and there is time now.
-            threading.Thread(target=import_module, args=("fairuniverse.results",)).start()
             _Session(benchmark, unfinished, crewing, presentation.toys, site).work()
         return [read_results(entry.store.folder) for entry in entries]
 
@@ -229,15 +226,17 @@ class _Session:
     def _answer(self, entries: Sequence[Entry], training: SharedTraining) -> None:
         """Let submissions answer the toys that they have not."""
         with ExitStack() as stack:
-            teams: list[Team] = []
+            teams: dict[Entry, Team] = {}
             for entry in entries:
                 with _clock(f"fitting {entry.name}"):
                     team = entry.fit(training)
                 if team is not None:
                     stack.callback(team.close)
-                    teams.append(team)
+                    teams[entry] = team
             if teams:
-                self._show(teams)
+                self._show(list(teams.values()))
+        for entry in teams:
+            entry.give_up()
 
     def _show(self, teams: Sequence[Team]) -> None:
         n_workers, stop = self._crewing.n_workers, self._crewing.stop

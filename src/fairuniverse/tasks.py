@@ -224,6 +224,8 @@ class _Host:
                 worker = station.start_worker(self.training, candidate)
             except SubmissionError as error:
                 return str(error)
+            finally:
+                station.folder.publish()
             self._keep(number, station.lane(self.training, worker))
         return ""
 

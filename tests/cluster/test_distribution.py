@@ -2,6 +2,7 @@
 
 import re
 import threading
+from concurrent.futures import Future
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairuniverse import backlog, runner
+from fairuniverse import backlog, runner, team
 from fairuniverse.distribution import Site
-from fairuniverse.executors import ProcessPool
+from fairuniverse.executors import ProcessPool, WorkerLostError
 from fairuniverse.executors.dask import DaskCluster
 from fairuniverse.isolation.backends import NoIsolation
 from fairuniverse.production import Sample
 from fairuniverse.runner import run_submissions
+from fairuniverse.store import RunStore
 from fairuniverse.submission import load_submission
+from fairuniverse.tasks import answer
 from loopback_dask import dask
 from processes import running_below
 from sample_runs import NAMES, assert_same, make_recording, run, wait_for_part
@@ -76,6 +79,64 @@ def test_toys_are_asked_again_while_others_are_answered(tmp_path, monkeypatch):
     assert pool.tasks.count("ask_again") == 1
     assert pool.tasks.index("ask_again") < len(pool.tasks) - 2
     assert [r.manifest["repeatability"]["n_toys"] for r in found.values()] == [4, 4]
+
+
+class DoingTwice(ProcessPool):
+    """A pool that does the first block of toys again by itself, as Dask does when it loses a result."""
+
+    def submit(self, function, /, *arguments):
+        """Gives back what the second time brings."""
+        if function is answer and not getattr(self, "has_done", False):
+            self.has_done = True
+            super().submit(function, *arguments).result()
+        return super().submit(function, *arguments)
+
+
+def test_what_died_is_known_though_its_block_was_done_before(serial, tmp_path):
+    """Deaths that nobody told of count: what follows is not tried, in the same words."""
+    with DoingTwice(1) as pool:
+        found = run(tmp_path, NAMES, pool, n_toys=30)
+    assert_same(found, serial)
+
+
+class LosingReports(ProcessPool):
+    """A pool that loses a worker after it has written its first block of toys."""
+
+    has_lost = False
+
+    def submit(self, function, /, *arguments):
+        """As usual, but for that loss."""
+        future = super().submit(function, *arguments)
+        if function is answer and not self.has_lost:
+            self.has_lost = True
+            future.result()
+            future = Future()
+            future.set_exception(WorkerLostError("it ended"))
+        return future
+
+
+def test_toys_that_a_lost_worker_had_answered_are_not_asked_again(serial, tmp_path):
+    """Each row is there once."""
+    with LosingReports(1) as pool:
+        found = run(tmp_path, ["counting"], pool, n_toys=30)
+    assert_same(found, {"counting": serial["counting"]})
+    assert sum(len(pd.read_parquet(part)) for part in tmp_path.glob("counting/parts/*")) == 60
+    (retry,) = found["counting"].manifest["sessions"][0]["retries"]
+    assert "of which all answers are there: it ended" in retry
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_what_is_given_up_does_not_depend_on_interruptions(serial, tmp_path, monkeypatch, n_workers):
+    """A session that was killed had tried later toys; the next one says what an undisturbed run says."""
+    with monkeypatch.context() as patient:
+        patient.setattr(team, "MAX_DEATHS", 1000)
+        tried = run(tmp_path, ["always_dies"], n_toys=30)["always_dies"].table
+    assert not tried["message"].str.startswith("not tried").any()
+    with RunStore(tmp_path / "always_dies", {}) as store:
+        store.forget([3, *range(10, 60)])
+    with ProcessPool(n_workers) if n_workers else nullcontext() as pool:
+        found = run(tmp_path, ["always_dies"], pool, n_toys=30)
+    assert_same(found, {"always_dies": serial["always_dies"]})
 
 
 def fit_recorded(folder, executor):

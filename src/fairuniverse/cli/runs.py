@@ -112,6 +112,7 @@ def run(
     is 1 if a submission answered no toy.
     """
     from fairuniverse import api
+    from fairuniverse.results import repeatability_warning
 
     finished = api.run(
         config,
@@ -127,8 +128,6 @@ def run(
         scheduler=scheduler,
         cluster=cluster,
     )
-    from fairuniverse.results import repeatability_warning
-
     for name, results in finished.items():
         n_ok = int(results.is_ok.sum())
         mark = "" if results.manifest["isolation"]["is_isolated"] else " (run without isolation)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,12 +144,21 @@ class RunFolder:
         table = read_parts(self.folder, self.run)
         return set() if table is None else set(table[KEY].itertuples(index=False, name=None))
 
-    def rows(self, first: int = 0, last: int | None = None) -> list[dict[str, Any]]:
-        """Rows of the finished toys from one place to another, in the order of presentation."""
-        table = read_parts(self.folder, self.run, first=first, last=last)
-        return (
-            [] if table is None else [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
-        )
+    def rows(
+        self, first: int = 0, last: int | None = None, *, at: Collection[int] | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of the finished toys, in the order of presentation.
+
+        Args:
+            first: First place.
+            last: Last place; all by default.
+            at: The only places wanted, if given.
+        """
+        table = read_parts(self.folder, self.run, first=first, last=last, at=at)
+        if table is None:
+            return []
+        rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        return rows if at is None else [row for row in rows if row["place"] in at]
 
 
 class RunStore(RunFolder):
@@ -219,11 +229,17 @@ class RunStore(RunFolder):
     def forget(self, places: Collection[int]) -> None:
         """Remove the rows of the toys that were shown at these places."""
         forgotten = set(places)
-        touched = [p for p in parts_of(self.folder, self.run) if forgotten & set(range(p.first, p.last + 1))]
+        ordered = sorted(forgotten)
+        touched = [
+            part
+            for part in parts_of(self.folder, self.run)
+            if bisect_left(ordered, part.first) < bisect_right(ordered, part.last)
+        ]
         rows = self.rows(min(part.first for part in touched)) if touched else []
+        shown = [row["place"] for row in rows]
         removed = []
         for part in touched:
-            inside = [row for row in rows if part.first <= row["place"] <= part.last]
+            inside = rows[bisect_left(shown, part.first) : bisect_right(shown, part.last)]
             if kept := [row for row in inside if row["place"] not in forgotten]:
                 self.write_part(kept)  # before the part goes that held them, too
             if not kept or part.name != self._part(kept[0]["place"], kept[-1]["place"]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,31 +59,42 @@ def parts_of(place: Place, run: str) -> list[Part]:
     return sorted(found, key=lambda part: (part.first, -part.last))
 
 
-def read_parts(place: Place, run: str, *, first: int = 0, last: int | None = None) -> pd.DataFrame | None:
+def read_parts(
+    place: Place, run: str, *, first: int = 0, last: int | None = None, at: Collection[int] | None = None
+) -> pd.DataFrame | None:
     """Rows of all finished toys, in the order of presentation; None if there are none.
 
-    A toy that was done twice, by a worker that had been given up, has the same answer in both parts.
+    Of a toy that was done twice, by a worker that had been given up, the first answer counts.
 
     Args:
         place: The run folder.
         run: Name of the run.
         first: First toy that is asked for.
         last: Last toy that is asked for; all by default.
+        at: If given, only parts are read that may have these toys.
 
     Raises:
         StorageError: A part is damaged.
     """
-    table = joined(place, run, first=first, last=last)
+    table = joined(place, run, first=first, last=last, at=at)
     return None if table is None else table.to_pandas()
 
 
-def joined(place: Place, run: str, *, first: int = 0, last: int | None = None) -> pa.Table | None:
+def joined(
+    place: Place, run: str, *, first: int = 0, last: int | None = None, at: Collection[int] | None = None
+) -> pa.Table | None:
     """The same as one Arrow table."""
     for n_listings in range(1, _LISTINGS + 1):
         try:
             with reading(place):
                 parts = parts_of(place, run)
-            wanted = [p.name for p in parts if p.last >= first and (last is None or p.first <= last)]
+            wanted = [
+                p.name
+                for p in parts
+                if p.last >= first
+                and (last is None or p.first <= last)
+                and (at is None or any(p.first <= toy <= p.last for toy in at))
+            ]
             tables = read_tables(place, wanted)
             return _one_row_each(tables, first, last) if tables else None
         except FileNotFoundError as error:
