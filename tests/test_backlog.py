@@ -1,126 +1,132 @@
-"""Blocks that are cut from what is left, and what becomes of those that are lost or given up."""
+"""Blocks of what is left, and what becomes of those that are lost or given up."""
 
 from collections import Counter
 
 import pytest
 
-from fairuniverse.backlog import MAX_TRIES, Backlog
+from fairuniverse.backlog import MAX_TRIES, Backlog, cut
 from fairuniverse.errors import ExecutorError
-from fairuniverse.tasks import Report
+from fairuniverse.tasks import Block, Report
 from fairuniverse.team import MAX_DEATHS, Patience
 
+N_TOYS = 60
 
-def make(missing, watched=()):
+
+def make(missing, watched=(), n_toys=N_TOYS):
     """A backlog, and the patience with each submission."""
     patience = {number: Patience() for number in missing}
-    return Backlog(missing, patience, watched), patience
+    return Backlog(n_toys, missing, patience, watched), patience
 
 
-def sizes(backlog, n_workers, toy_s):
-    """Toys of each block, where a toy takes so long."""
-    found = []
+def toys(blocks):
+    """Places of some blocks."""
+    return [place for block in blocks for place in block.toys]
+
+
+def reported(blocks, toy_s=1.0, **others):
+    """What a process tells that answered them."""
+    n = len(toys(blocks))
+    statuses = {number: Counter(ok=n) for number in blocks[0].places}
+    return Report(wall_time_s=toy_s * n, statuses=statuses, **others)
+
+
+@pytest.mark.parametrize(("n_toys", "largest"), [(1, 1), (60, 5), (1000, 5), (10_000, 10), (100_000, 20)])
+def test_blocks_of_a_run(n_toys, largest):
+    """Every place once; large ones in large runs, and single toys in the end."""
+    blocks = list(cut(n_toys))
+    assert [place for block in blocks for place in block] == list(range(n_toys))
+    sizes = [len(block) for block in blocks]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1]) == (largest, 1)
+    assert sizes.count(1) <= 8
+
+
+def test_whoever_goes_on_hands_out_the_same_blocks():
+    """What an earlier session left in the middle of one is that block without what is there."""
+    first, _ = make({0: range(60)})
+    done = [first.next() for _ in range(3)]
+    second, _ = make({0: sorted({*range(60)} - {*toys(done[1]), 2})})
+    assert second.next() == [Block({0: [0, 1, 3, 4]})]
+    assert second.next() == done[2]
+
+
+@pytest.mark.parametrize(("toy_s", "largest"), [(0.0, 1000), (5e-4, 1000), (0.1, 10), (1.0, 5), (30.0, 5)])
+def test_tasks_take_long_enough(toy_s, largest):
+    """Blocks of fast toys go together, more each time; of the first nothing is known yet."""
+    backlog, _ = make({0: range(5000)}, n_toys=5000)
+    sizes = []
     while backlog:
-        block = backlog.next(n_workers)
-        found.append(len(block.toys))
-        backlog.note(block, Report(wall_time_s=toy_s * found[-1], statuses={0: Counter(ok=found[-1])}))
-    return found
-
-
-def test_blocks_shrink_towards_the_end():
-    """Down to those that are just worth a task, so that workers end together; none is large."""
-    found = sizes(make({0: range(1000)})[0], n_workers=4, toy_s=1.0)
-    assert sum(found) == 1000
-    assert found[0] == max(found) == 20
-    assert found[-3:] == [1, 1, 1]
-    assert found == sorted(found, reverse=True)
-
-
-@pytest.mark.parametrize(("toy_s", "largest"), [(0.0, 20), (5e-4, 1000), (1.0, 20), (30.0, 2), (100.0, 1)])
-def test_blocks_take_neither_too_little_nor_too_much_time(toy_s, largest):
-    """Toys that take no time go together, slow ones alone; of the first block nothing is known yet."""
-    _, *found = sizes(make({0: range(3000)})[0], n_workers=1, toy_s=toy_s)
-    assert max(found) == largest
+        blocks = backlog.next()
+        sizes.append(len(toys(blocks)))
+        backlog.note(blocks, reported(blocks, toy_s))
+    assert sum(sizes) == 5000
+    assert sizes[0] == 5
+    assert largest <= max(sizes) < largest + 5
 
 
 def test_every_submission_is_asked_what_it_has_not_answered():
-    """In the order of presentation, and together where they lack the same toys."""
-    backlog, _ = make({0: [1, 2, 3], 4: [0, 2, 5]})
-    blocks = []
-    while backlog:
-        blocks.append(backlog.next(1).places)
-    assert blocks == [{4: [0]}, {0: [1]}, {0: [2], 4: [2]}, {0: [3]}, {4: [5]}]
+    """In the order of presentation, and together where they lack toys of the same block."""
+    backlog, _ = make({0: [1, 2, 3], 4: [0, 2, 7]})
+    assert [backlog.next() for _ in range(2)] == [
+        [Block({0: [1, 2, 3], 4: [0, 2]})],
+        [Block({4: [7]})],
+    ]
+    assert not backlog
 
 
-def test_a_lost_block_is_done_again_toy_by_toy():
-    """Before the rest, and not for ever: the toy is named on which workers are lost."""
-    backlog, _ = make({0: range(60)})
-    lost = backlog.next(1)
-    assert lost.toys == list(range(15))
-    assert backlog.put_back(lost, "killed") == "places 0 to 14: killed"
-    again = [backlog.next(1).toys for _ in range(16)]
-    assert again[:15] == [[i] for i in range(15)]
-    assert again[15][0] == 15
-    backlog, _ = make({0: range(3, 10)})
-    for _ in range(MAX_TRIES - 1):
-        backlog.put_back(backlog.next(1), "killed")
-    with pytest.raises(ExecutorError, match="place 3 was lost 3 times, the last: killed"):
-        backlog.put_back(backlog.next(1), "killed")
-
-
-def test_answers_that_were_written_before_a_loss_are_not_asked_for_again():
-    """Of a block, those of one submission, or all of them."""
-    backlog, _ = make({0: range(8), 1: range(8)}, watched=[1])
-    backlog.put_back(backlog.next(1), "killed", answered=[1])
-    assert [backlog.next(1).places for _ in range(2)] == [{0: [0]}, {0: [1]}]
-    backlog, _ = make({0: range(8)}, watched=[1])
-    lost = backlog.next(1)
-    assert lost.toys == [0, 1]
-    assert "of which all answers are there: killed" in backlog.put_back(lost, "killed", answered=[0])
-    assert backlog.is_watched_answered
-    assert backlog.next(1).toys[0] == 2
-
-
-def test_blocks_grow_slowly_and_are_of_one_kind():
-    """A fast submission says nothing of the time that another takes."""
-    backlog, _ = make({0: range(100), 1: range(50, 300)})
+def test_a_fast_submission_says_nothing_of_the_time_of_another():
+    """Blocks of one task are of the same submissions."""
+    backlog, _ = make({0: range(100), 1: range(50, 300)}, n_toys=300)
     found = []
     while backlog:
-        block = backlog.next(1)
-        toy_s = 10.0 if 1 in block.places else 1e-6
-        found.append((tuple(block.places), len(block.toys)))
-        statuses = {number: Counter(ok=1) for number in block.places}
-        backlog.note(block, Report(wall_time_s=toy_s * len(block.toys), statuses=statuses))
-    assert found[:2] == [((0,), 20), ((0,), 30)]
-    assert [size for askers, size in found if askers == (0, 1)][1:] == [6] * 5
+        blocks = backlog.next()
+        assert len({tuple(block.places) for block in blocks}) == 1
+        found.append((tuple(blocks[0].places), len(toys(blocks))))
+        backlog.note(blocks, reported(blocks, 10.0 if 1 in blocks[0].places else 1e-6))
+    assert found[:3] == [((0,), 5), ((0,), 10), ((0,), 20)]
+    assert {size for askers, size in found if askers == (0, 1)} == {5}
     assert sum(size for _, size in found) == 300
+
+
+def test_lost_blocks_are_done_again_each_alone():
+    """Before the rest, and not for ever: those are named on which workers are lost."""
+    backlog, _ = make({0: range(60)})
+    fast = backlog.next()
+    backlog.note(fast, reported(fast, 1e-6))
+    lost = backlog.next()
+    assert [block.toys for block in lost] == [[5, 6, 7, 8, 9], [10, 11, 12, 13, 14]]
+    assert backlog.put_back(lost, "killed") == "places 5 to 14: killed"
+    assert [backlog.next() for _ in range(2)] == [lost[:1], lost[1:]]
+    backlog, _ = make({0: range(60)})
+    for _ in range(MAX_TRIES - 1):
+        backlog.put_back(backlog.next(), "killed")
+    with pytest.raises(ExecutorError, match=r"pseudo-experiments 0 to 4, .* lost 3 times, the last: killed"):
+        backlog.put_back(backlog.next(), "killed")
 
 
 def test_nobody_asks_for_what_is_given_up():
     """Deaths in a row may come from several blocks, in any order; others are asked on."""
-    backlog, patience = make({0: range(100), 1: range(100)}, watched=[98])
-    first, second = backlog.next(8), backlog.next(8)
-    assert (first.toys, second.toys) == ([0, 1, 2], [3, 4, 5])
-    backlog.note(second, Report(deaths={1: [3, 4]}))
+    backlog, patience = make({0: range(60), 1: range(60)}, watched=[58])
+    first, second = backlog.next(), backlog.next()
+    backlog.note(second, reported(second, deaths={1: [5, 6]}))
     assert patience[1].lost_at is None
-    backlog.note(first, Report(deaths={1: [0, 1, 2]}))
-    assert patience[1].lost_at == MAX_DEATHS - 1 == 4
+    backlog.note(first, reported(first, deaths={1: [2, 3, 4]}))
+    assert patience[1].lost_at == MAX_DEATHS + 1 == 6
     while backlog:
-        block = backlog.next(10)
-        assert set(block.places) == {0}
-        backlog.note(block, Report())
-    assert backlog.n_given_up == 94
+        blocks = backlog.next()
+        assert {number for block in blocks for number in block.places} == {0}
+        backlog.note(blocks, reported(blocks))
+    assert backlog.n_given_up == 50
     assert backlog.is_watched_answered
 
 
 def test_toys_that_nobody_is_asked_about_are_not_waited_for():
-    """If the only submission is given up, no block comes of them."""
-    backlog, patience = make({0: range(50)}, watched=[40])
+    """If the only submission is given up, nothing comes of what is left."""
+    backlog, patience = make({0: range(60)}, watched=[40])
     patience[0].lost_at = 3
-    block = backlog.next(1)
-    assert block.toys == [0, 1, 2, 3]
-    backlog.note(block, Report())
     assert not backlog.is_watched_answered
-    while backlog:
-        assert backlog.next(1) is None
+    assert toys(backlog.next()) == [0, 1, 2, 3]
+    assert backlog.next() == []
+    assert not backlog
     assert backlog.is_watched_answered
-    assert backlog.n_given_up == 46
+    assert backlog.n_given_up == 56

@@ -1,34 +1,52 @@
-"""What is left to answer in a run on an executor, cut into blocks of toys for its workers."""
+"""What is left to answer in a run on an executor, handed out block by block to its workers."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from fairuniverse.errors import ExecutorError
 from fairuniverse.isolation.answers import Answer
 from fairuniverse.tasks import Block, Report
 from fairuniverse.team import Patience
 
-MIN_TASK_S, MAX_TASK_S = 1.0, 60.0
-"""Time that a block should take, seconds: worth the way to a worker, and not much is lost with one."""
+TASK_S = 1.0
+"""Least time that a task should take, seconds: blocks that take less are handed out several at once."""
 
 MAX_TRIES = 3
-"""Times that a toy is tried before the run gives up."""
+"""Times that a block is tried before the run gives up."""
 
 MAX_TOYS, MAX_FAST_TOYS = 20, 1000
-"""Toys of a block at most, the second number if they take no time."""
+"""Toys of a block, and of a task whose toys take no time, at most."""
 
-_BLOCKS_LEFT = 4
-"""Blocks of what is left that each worker would have: they shrink towards the end, to end together."""
+_MIN_TOYS = 5
+_N_BLOCKS = 1000
+_N_LAST = 8
+
+
+def cut(n_toys: int) -> Iterator[range]:
+    """Places of each block of a run.
+
+    They depend on nothing but the number of toys, so that whoever goes on with a run hands out the same ones,
+    and what a late worker of an earlier session writes is known again. Blocks shrink towards the end, so that
+    workers end together.
+    """
+    largest = min(max(n_toys // _N_BLOCKS, _MIN_TOYS), MAX_TOYS)
+    start = 0
+    while start < n_toys:
+        size = min(largest, -(-(n_toys - start) // _N_LAST))
+        yield range(start, start + size)
+        start += size
 
 
 class Backlog:
     """Toys that are left to answer, in the order of presentation.
 
     Args:
+        n_toys: Number of toys of the run.
         missing: Places that each submission has to answer, by its number in the job.
-        patience: Deaths of each of them so far; those of blocks that come back are noted there.
+        patience: Deaths of each of them so far; those that are reported are noted there.
         watched: Places of which somebody wants to know whether they are answered.
 
     Attributes:
@@ -37,25 +55,25 @@ class Backlog:
 
     def __init__(
         self,
+        n_toys: int,
         missing: Mapping[int, Sequence[int]],
         patience: Mapping[int, Patience],
         watched: Collection[int] = (),
     ) -> None:
-        self._askers: dict[int, tuple[int, ...]] = {}
-        grown: dict[tuple[int, ...], tuple[int, ...]] = {}  # equal tuples once, for a million toys
-        for number, places in missing.items():
-            for place in places:
-                askers = (*self._askers.get(place, ()), number)
-                self._askers[place] = grown.setdefault(askers, askers)
-        self._todo = deque(sorted(self._askers))
+        sets = {number: set(places) for number, places in missing.items()}
+        self._todo: deque[Block] = deque()
+        for places in cut(n_toys):
+            wanted = {number: [p for p in places if p in those] for number, those in sets.items()}
+            if block := {number: left for number, left in wanted.items() if left}:
+                self._todo.append(Block(block))
         self._patience = patience
-        self._watched = self._askers.keys() & set(watched)
+        self._watched = set(watched).intersection(*[set().union(*sets.values())])
         self._tries: Counter[int] = Counter()
         self._known: dict[tuple[int, ...], tuple[float, int]] = {}
         self.n_given_up = 0
 
     def __len__(self) -> int:
-        """Toys that are not handed out."""
+        """Blocks that are not handed out."""
         return len(self._todo)
 
     @property
@@ -63,76 +81,74 @@ class Backlog:
         """Whether nothing is left of the watched places."""
         return not self._watched
 
-    def next(self, n_workers: int) -> Block | None:
-        """The next block; None if nobody is worth asking about its toys.
+    def next(self) -> list[Block]:
+        """Blocks of the next task; empty if nobody is worth asking about the next ones.
 
-        Args:
-            n_workers: Workers that share what is left.
+        One that was lost before is alone in its task.
         """
-        askers = self._forget_lost(self._todo[0])
-        size = 1 if self._tries[self._todo[0]] else self._size(askers, n_workers)
-        places = [self._todo.popleft()]
-        while self._todo and len(places) < size and not self._tries[self._todo[0]]:
-            if self._forget_lost(self._todo[0]) != askers:
+        blocks: list[Block] = []
+        n_toys, n_wanted, askers = 0, 1, None
+        while self._todo and n_toys < n_wanted:
+            block = self._without_lost(self._todo[0])
+            if block is None:
+                self._todo.popleft()
+                continue
+            if askers is None:
+                askers = tuple(block.places)
+                n_wanted = self._size(askers)
+            elif tuple(block.places) != askers or self._tries[block.toys[0]]:
+                self._todo[0] = block
                 break
-            places.append(self._todo.popleft())
-        block = {number: list(places) for number in askers}
-        self._watched.difference_update(set(places).difference(*block.values()))
-        return Block(block) if block else None
+            self._todo.popleft()
+            blocks.append(block)
+            n_toys += len(block.toys)
+            if self._tries[block.toys[0]]:
+                break
+        return blocks
 
-    def note(self, block: Block, report: Report) -> None:
-        """A block has been answered."""
+    def note(self, blocks: Sequence[Block], report: Report) -> None:
+        """Blocks have been answered."""
+        n_toys = sum(len(block.toys) for block in blocks)
         if report.statuses:
-            self._known[tuple(block.places)] = report.wall_time_s / len(block.toys), len(block.toys)
-        self._watched.difference_update(block.toys)
+            self._known[tuple(blocks[0].places)] = report.wall_time_s / n_toys, n_toys
+        for block in blocks:
+            self._watched.difference_update(block.toys)
         for number, places in report.deaths.items():
             for place in places:
                 self._patience[number].note_death(place, Answer("missing"))
 
-    def put_back(self, block: Block, reason: str, answered: Collection[int] = ()) -> str:
-        """A block was lost with its worker: its toys are handed out again, each alone.
-
-        Args:
-            block: The block.
-            reason: How it was lost.
-            answered: Submissions whose answers were written before.
+    def put_back(self, blocks: Sequence[Block], reason: str) -> str:
+        """Blocks were lost with their worker: they are handed out again, each alone.
 
         Returns:
             What is done again, and why.
 
         Raises:
-            ExecutorError: One of its toys was lost too often.
+            ExecutorError: A block was lost too often.
         """
-        for number, places in block.places.items():
-            if number in answered:
-                for place in places:
-                    self._askers[place] = tuple(n for n in self._askers[place] if n != number)
-        self._watched.difference_update(toy for toy in block.toys if not self._askers[toy])
-        toys = [toy for toy in block.toys if self._askers[toy]]
-        if not toys:
-            return f"places {block.toys[0]} to {block.toys[-1]}, of which all answers are there: {reason}"
-        self._tries.update(toys)
-        if (n_tries := self._tries[toys[0]]) >= MAX_TRIES:
+        first, last = blocks[0].toys[0], blocks[-1].toys[-1]
+        self._tries.update(block.toys[0] for block in blocks)
+        if len(blocks) == 1 and (n_tries := self._tries[first]) >= MAX_TRIES:
             raise ExecutorError(
-                f"the pseudo-experiment at place {toys[0]} was lost {n_tries} times, the last: {reason}. See "
-                "whether a worker has enough memory; the same command goes on from there"
+                f"pseudo-experiments {first} to {last}, in the order of presentation, were lost {n_tries} "
+                f"times, the last: {reason}. See whether a worker has enough memory; the same command goes "
+                "on from there"
             )
-        self._todo.extendleft(reversed(toys))
-        return f"places {toys[0]} to {toys[-1]}: {reason}"
+        self._todo.extendleft(reversed(blocks))
+        return f"places {first} to {last}: {reason}"
 
-    def _forget_lost(self, place: int) -> tuple[int, ...]:
-        """Submissions to ask about the toy of a place; those that are given up are forgotten."""
-        askers = self._askers[place]
-        if any(self._patience[number].gives_up(place) for number in askers):
-            kept = tuple(number for number in askers if not self._patience[number].gives_up(place))
-            self.n_given_up += len(askers) - len(kept)
-            self._askers[place] = askers = kept
-        return askers
+    def _without_lost(self, block: Block) -> Block | None:
+        """The block without those who died too often before; None if nobody is left to ask."""
+        places = {
+            number: [p for p in those if not self._patience[number].gives_up(p)]
+            for number, those in block.places.items()
+        }
+        kept = replace(block, places={number: left for number, left in places.items() if left})
+        self.n_given_up += len(block) - len(kept)
+        self._watched.difference_update(set(block.toys).difference(kept.toys))
+        return kept if kept.places else None
 
-    def _size(self, askers: tuple[int, ...], n_workers: int) -> int:
-        """Toys of the next block, for these submissions: no more than twice the last one that they had."""
-        size = min(len(self._todo) / (_BLOCKS_LEFT * n_workers), MAX_TOYS)
-        toy_s, n_last = self._known.get(askers, (0.0, 0))
-        if toy_s:
-            size = max(min(size, MAX_TASK_S / toy_s), min(MIN_TASK_S / toy_s, 2 * n_last))
-        return max(1, min(round(size), MAX_FAST_TOYS))
+    def _size(self, askers: tuple[int, ...]) -> int:
+        """Toys of the next task of these submissions: no more than twice the last one that they had."""
+        toy_s, n_last = self._known.get(askers, (TASK_S, 0))
+        return max(1, min(round(TASK_S / toy_s) if toy_s else MAX_FAST_TOYS, 2 * n_last, MAX_FAST_TOYS))

@@ -119,6 +119,7 @@ class Distribution:
         entries: The submissions, in the order of the job.
         executor: Where tasks are done.
         crewing: How fits are started, and those of this process stopped.
+        n_toys: Number of toys of the run.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Distribution:
         entries: Sequence[Entry],
         executor: Executor,
         crewing: Crewing,
+        n_toys: int,
     ) -> None:
         self._job = job
         self._entries = entries
@@ -134,6 +136,7 @@ class Distribution:
         self._crewing = crewing
         self._tally = Tally()
         self._n_answered = 0
+        self._n_toys = n_toys
         self._recorded = (0, 0)
         self._recorded_at = -math.inf
 
@@ -215,9 +218,9 @@ class Distribution:
         """
         missing = {n: entry.missing for n, entry in enumerate(self._entries) if entry.has_model}
         patience = {n: self._entries[n].patience() for n in missing}
-        backlog = Backlog(missing, patience, self._entries[0].doubted)
+        backlog = Backlog(self._n_toys, missing, patience, self._entries[0].doubted)
         self._tally.n_todo = sum(map(len, missing.values()))
-        running: dict[Future[Report], Block] = {}
+        running: dict[Future[Report], list[Block]] = {}
         doubts = Doubts(self._job, self._entries, self._executor)
         try:
             while backlog or running or doubts.running:
@@ -227,8 +230,8 @@ class Distribution:
                     doubts.begin(n_idle=n_workers - len(backlog))
                 n_tasks = (1 if self._executor.is_here else _AHEAD) * n_workers
                 while backlog and len(running) + len(doubts.running) < n_tasks:
-                    if block := backlog.next(n_workers):
-                        running[self._executor.submit(answer, self._job, block)] = block
+                    if blocks := backlog.next():
+                        running[self._executor.submit(answer, self._job, blocks)] = blocks
                 tasks: list[Future[Any]] = [*running, *doubts.running]
                 done, _ = wait(tasks, timeout=1.0, return_when=FIRST_COMPLETED)
                 for future in done & running.keys():
@@ -312,18 +315,15 @@ class Distribution:
                     )
                 time.sleep(1)
 
-    def _finished(self, future: Future[Report], block: Block, backlog: Backlog) -> None:
+    def _finished(self, future: Future[Report], blocks: Sequence[Block], backlog: Backlog) -> None:
         """Note what a task did, or that it has to be done again."""
         try:
             report = future.result()
         except WorkerLostError as error:
-            stores = {number: self._entries[number].store for number in block.places}
-            answered = [n for n, p in block.places.items() if stores[n].has_part(p[0], p[-1])]
-            self._n_answered += sum(len(block.places[number]) for number in answered)
-            self._tally.retries.append(backlog.put_back(block, str(error), answered))
+            self._tally.retries.append(backlog.put_back(blocks, str(error)))
             return
-        backlog.note(block, report)
-        self._n_answered += len(block)
+        backlog.note(blocks, report)
+        self._n_answered += sum(map(len, blocks))
         self._tally.statuses.update(itertools.chain(*(c.elements() for c in report.statuses.values())))
         self._tally.busy_s += report.wall_time_s
         self._tally.hosts.add(report.host)

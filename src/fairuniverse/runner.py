@@ -214,7 +214,9 @@ class _Session:
             with _clock("waiting for workers"):
                 executor = stack.enter_context(site.open())
             _say(f"on {executor.description}", is_needed=not executor.is_here)
-            distribution = stack.enter_context(Distribution(job, self._entries, executor, self._crewing))
+            distribution = stack.enter_context(
+                Distribution(job, self._entries, executor, self._crewing, len(self._toys))
+            )
             with _clock(f"fitting {names}"):
                 distribution.fit()
             n_todo = sum(len(e.missing) for e in self._entries)

@@ -86,7 +86,7 @@ class Block:
 
 @dataclass
 class Report:
-    """What a process tells of a block that it did.
+    """What a process tells of the blocks that it did.
 
     Attributes:
         host: Name of the machine and number of the process.
@@ -103,8 +103,8 @@ class Report:
     gpus: tuple[str, ...] = ()
 
 
-def answer(job: Job, block: Block) -> Report:
-    """Answer a block of toys, and write it as a part into each run folder.
+def answer(job: Job, blocks: Sequence[Block]) -> Report:
+    """Answer blocks of toys, and write each as a part into each run folder.
 
     Raises:
         InvalidDataError: A submission's files, or this package, differ from those where the run was started.
@@ -113,7 +113,8 @@ def answer(job: Job, block: Block) -> Report:
     """
     start, report = time.perf_counter(), Report()
     with _host(job) as host:
-        host.answer(block, report)
+        for block in blocks:
+            host.answer(block, report)
     report.wall_time_s = time.perf_counter() - start
     report.gpus = host.gpus
     return report

@@ -73,7 +73,7 @@ class Noting(ProcessPool):
 
 def test_toys_are_asked_again_while_others_are_answered(tmp_path, monkeypatch):
     """In one task, as long as others have work, and not once more in the end."""
-    monkeypatch.setattr(backlog, "MIN_TASK_S", 0.0)
+    monkeypatch.setattr(backlog, "TASK_S", 0.0)
     with Noting(1) as pool:
         found = run(tmp_path, ["counting", "slow"], pool, n_toys=30)
     assert pool.tasks.count("ask_again") == 1
@@ -122,7 +122,7 @@ def test_toys_that_a_lost_worker_had_answered_are_not_asked_again(serial, tmp_pa
     assert_same(found, {"counting": serial["counting"]})
     assert sum(len(pd.read_parquet(part)) for part in tmp_path.glob("counting/parts/*")) == 60
     (retry,) = found["counting"].manifest["sessions"][0]["retries"]
-    assert "of which all answers are there: it ended" in retry
+    assert "it ended" in retry
 
 
 @pytest.mark.parametrize("n_workers", [0, 2])
@@ -165,7 +165,7 @@ def kill_one(folder):
 
 def test_a_process_that_is_killed_changes_nothing(tmp_path, monkeypatch):
     """Its block is done again, by a new process; no toy is missing or twice, and the manifest tells."""
-    monkeypatch.setattr(backlog, "MIN_TASK_S", 0.1)
+    monkeypatch.setattr(backlog, "TASK_S", 0.1)
     whole = run(tmp_path / "whole", ["slow"], n_toys=60)
     killer = threading.Thread(target=kill_one, args=(tmp_path / "killed",), daemon=True)
     with ProcessPool(2) as pool:

@@ -18,7 +18,7 @@ from sample_runs import run, wait_for_part
 
 def test_losses_are_told_while_the_run_goes_on_and_ever_after(tmp_path, monkeypatch):
     """In the manifest at once, for the client may be the next; then in status, scores and report."""
-    monkeypatch.setattr(backlog, "MIN_TASK_S", 0.1)
+    monkeypatch.setattr(backlog, "TASK_S", 0.1)
     told = []
 
     def kill_one():

@@ -314,7 +314,7 @@ def test_other_versions_elsewhere(job):
     with pytest.raises(
         InvalidDataError, match=r"a worker on \S+ has numpy .*started with 1\.0.*install the same"
     ):
-        answer(replace(job, versions=there), Block({0: [0]}))
+        answer(replace(job, versions=there), [Block({0: [0]})])
 
 
 def test_what_a_killed_client_left_in_a_worker_goes(tmp_path, monkeypatch):
@@ -327,7 +327,7 @@ def test_what_a_killed_client_left_in_a_worker_goes(tmp_path, monkeypatch):
     sessions = [("first", 9, 1), ("second", 9, 2), ("third", 0, 1)]
     for number, (session, idle_s, n_running) in enumerate(sessions):
         monkeypatch.setattr(tasks, "IDLE_S", idle_s)
-        answer(Job(session, *of_run), Block({0: [10 * number]}))
+        answer(Job(session, *of_run), [Block({0: [10 * number]})])
         assert len(running_below("isolation.worker")) == 2 * n_running  # each with its guard
     tasks.release()
 
@@ -335,4 +335,4 @@ def test_what_a_killed_client_left_in_a_worker_goes(tmp_path, monkeypatch):
 def test_a_run_folder_that_is_another_one_elsewhere(job):
     """A worker that does not share the file system refuses."""
     with pytest.raises(StorageError, match=r"is not the run folder here .*all machines share"):
-        answer(job, Block({0: [0]}))
+        answer(job, [Block({0: [0]})])
