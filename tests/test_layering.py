@@ -29,6 +29,7 @@ ROWS = (
         "training",
         "executors",
         "block_files",
+        "block_plan",
         "production",
         "datasets",
         "shuffling",

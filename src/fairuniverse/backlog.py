@@ -21,8 +21,13 @@ MAX_TOYS, MAX_FAST_TOYS = 20, 1000
 """Toys of a block, and of a task whose toys take no time, at most."""
 
 _MIN_TOYS = 5
+"""Toys of a block of a small run: writing them costs a millisecond, and what is lost is soon done again."""
+
 _N_BLOCKS = 1000
+"""Blocks from which on they grow instead of becoming more: many files take long to read."""
+
 _N_LAST = 8
+"""What is left makes at least so many blocks: nobody waits long for the last worker."""
 
 
 def cut(n_toys: int) -> Iterator[range]:

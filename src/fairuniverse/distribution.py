@@ -171,13 +171,14 @@ class Distribution:
         with closing(share_training(benchmark)) as training, ThreadPoolExecutor(n_fits) as threads:
             fits: dict[Future[Fit], Entry] = {}
 
-            def is_loaded(number: int, candidate: Path) -> bool:
+            def try_elsewhere(number: int, candidate: Path) -> bool:
+                # A copy: the first fit may be here while the last ones are submitted.
                 n_unfinished = sum(not fit.done() for fit in list(fits))
                 self._employ(n_fits - n_unfinished)
                 return self._try_out(number, candidate)
 
             for number, entry in entries.items():
-                trial = partial(is_loaded, number)
+                trial = partial(try_elsewhere, number)
                 fits[threads.submit(entry.station.fit_for_others, training, trial)] = entry
             try:
                 for found in as_completed(fits):
@@ -192,7 +193,12 @@ class Distribution:
         fitted = [n for n, entry in enumerate(self._entries) if entry.has_model and not entry.needs_training]
         job = replace(self._job, needs_training=False)
         for _ in range(n_idle):
-            self._executor.submit(get_ready, job, fitted)
+            self._executor.submit(get_ready, job, fitted).add_done_callback(self._note_unready)
+
+    def _note_unready(self, done: Future[None]) -> None:
+        """Whoever could not get ready fails again at the first toy, which tells; only a loss is noted."""
+        if not done.cancelled() and isinstance(error := done.exception(), WorkerLostError):
+            self._tally.retries.append(f"{get_ready.__name__}: {error}")
 
     def _try_out(self, number: int, candidate: Path) -> bool:
         """Have a worker load a model that has just been fitted, see `Trial`."""

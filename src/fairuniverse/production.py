@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from fairuniverse.block_files import damaged, read_json, read_numbers, require_whole
+from fairuniverse.block_plan import BlockPlan
 from fairuniverse.errors import FairUniverseError, InvalidConfigError, InvalidDataError, StorageError
 from fairuniverse.events import Events, concatenate
 from fairuniverse.executors import Executor, ProcessPool, WorkerLostError
@@ -38,9 +39,6 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of the layout."""
-
-FIRST_GUESS = 500.0
-"""Events of a block, before one is finished."""
 
 MAX_ATTEMPTS = 3
 """How often a block is tried whose worker dies or fails."""
@@ -170,7 +168,7 @@ class Sample:
         self, n_events: Mapping[str, int], executor: Executor, progress: Callable[[int], object] | None
     ) -> dict[str, list[int]]:
         self._write_manifest(n_events={k: int(v) for k, v in n_events.items()})
-        plan = _Plan(n_events, {p: self._finished(p) for p in n_events})
+        plan = BlockPlan(n_events, {p: self._finished(p) for p in n_events})
         shift = _Shift(self, executor)
         try:
             while not plan.is_complete:
@@ -256,62 +254,6 @@ class Sample:
         content = json.dumps(self.manifest, indent=2, default=str) + "\n"
         with atomic_path(self.folder / "manifest.json") as temporary:
             temporary.write_text(content, encoding="utf-8")
-
-
-class _Plan:
-    """Which blocks are still to be made."""
-
-    def __init__(self, n_events: Mapping[str, int], finished: Mapping[str, dict[int, int]]) -> None:
-        self._wanted = dict(n_events)
-        self._finished = {p: dict(blocks) for p, blocks in finished.items()}
-
-    @property
-    def blocks(self) -> dict[str, list[int]]:
-        """Numbers of the first blocks of each process that hold its events; all there are if too few."""
-        return {p: list(range(self._n_needed(p))) for p in self._wanted}
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every process has its events."""
-        return all(self._is_complete(p) for p in self._wanted)
-
-    def add(self, process: str, number: int, n_selected: int) -> None:
-        """A block is finished."""
-        self._finished[process][number] = n_selected
-
-    def next_blocks(self, running: Sequence[tuple[str, int]], n_workers: int) -> Iterator[tuple[str, int]]:
-        """Blocks to start so that all workers have something to do, as far as they are likely needed."""
-        n_free = n_workers - len(running)
-        for process, wanted in self._wanted.items():
-            if self._is_complete(process):
-                continue
-            done = self._finished[process]
-            mean = max(1.0, sum(done.values()) / len(done)) if done else FIRST_GUESS
-            taken = {number for p, number in running if p == process} | set(done)
-            expected = sum(done.values()) + mean * (len(taken) - len(done))
-            number = 0
-            while n_free > 0 and (expected < wanted or not taken >= set(range(self._n_needed(process)))):
-                while number in taken:
-                    number += 1
-                yield process, number
-                taken.add(number)
-                n_free -= 1
-                expected += mean
-
-    def _is_complete(self, process: str) -> bool:
-        done = self._finished[process]
-        n = self._n_needed(process)
-        return all(k in done for k in range(n)) and sum(done[k] for k in range(n)) >= self._wanted[process]
-
-    def _n_needed(self, process: str) -> int:
-        """Length of the shortest run of blocks from 0 that holds the events, or of what is there and one."""
-        done, total, number = self._finished[process], 0, 0
-        while total < self._wanted[process]:
-            if number not in done:
-                return number + 1
-            total += done[number]
-            number += 1
-        return number
 
 
 class _Shift:

@@ -136,7 +136,7 @@ class Station:
         """Whether every toy has a process of its own."""
         return self._limits.state == "fresh"
 
-    def fit(self, training: SharedTraining, is_loaded: Trial | None = None) -> tuple[Fit, Worker | None]:
+    def fit(self, training: SharedTraining, trial: Trial | None = None) -> tuple[Fit, Worker | None]:
         """Fit, save, and load again in a new process.
 
         Toys are always answered by a model that was loaded, so that any number of workers, and a resumed run,
@@ -144,21 +144,21 @@ class Station:
 
         Args:
             training: The training set.
-            is_loaded: Tries elsewhere whether a model can be loaded that needs no training events.
+            trial: Tries elsewhere whether a model can be loaded that needs no training events.
 
         Returns:
             How it went, and a worker that has the model, if there is one here.
         """
         try:
-            return self._fit(training, is_loaded)
+            return self._fit(training, trial)
         except SubmissionError as error:
             return Fit("fit_failed", str(error)), None
         finally:
             self.folder.publish()
 
-    def fit_for_others(self, training: SharedTraining, is_loaded: Trial | None = None) -> Fit:
+    def fit_for_others(self, training: SharedTraining, trial: Trial | None = None) -> Fit:
         """Fit and save, as `fit` does: the model is for other processes to load."""
-        fit, worker = self.fit(training, is_loaded)
+        fit, worker = self.fit(training, trial)
         if worker:
             worker.close()
         return fit
@@ -240,14 +240,14 @@ class Station:
             n_threads=n_threads,
         )
 
-    def _fit(self, training: SharedTraining, is_loaded: Trial | None) -> tuple[Fit, Worker | None]:
+    def _fit(self, training: SharedTraining, trial: Trial | None) -> tuple[Fit, Worker | None]:
         with ExitStack() as stack:
             fitter = self._new_worker(training, self._crewing.n_threads)
             stack.callback(fitter.close)
             reply = fitter.fit()
             fit = Fit(wall_time_s=reply.wall_time_s, cpu_time_s=reply.cpu_time_s, memory_mib=reply.memory_mib)
             try:
-                return self._saved_and_loaded(fitter, training, fit, is_loaded)
+                return self._saved_and_loaded(fitter, training, fit, trial)
             except SubmissionError as error:
                 if self.is_fresh:
                     raise SubmissionError(
@@ -260,13 +260,13 @@ class Station:
                 return replace(fit, message=str(error)), fitter
 
     def _saved_and_loaded(
-        self, fitter: Worker, training: SharedTraining, fit: Fit, is_loaded: Trial | None
+        self, fitter: Worker, training: SharedTraining, fit: Fit, trial: Trial | None
     ) -> tuple[Fit, Worker | None]:
         """A worker with the saved model; the run folder keeps the model only if it can be loaded."""
         candidate = self.folder.new_candidate_folder()
         fit = replace(fit, is_saved=True, needs_training=fitter.save(candidate))
         worker = None
-        if fit.needs_training or is_loaded is None or not is_loaded(candidate):
+        if fit.needs_training or trial is None or not trial(candidate):
             worker = self.start_worker(training, candidate)
         self.folder.keep_model(candidate, fit.to_json())
         return fit, worker

@@ -90,7 +90,9 @@ def binned_model(
         InvalidDataError: A bin without expected background: choose wider bins.
     """
     if templates is None:
-        templates = _filled(train, bins, n_bins)
+        nominal = train.shift()
+        templates = _filled(train, nominal, bins(nominal), n_bins)
+        del nominal  # shifted copies follow: keep no more tables in memory than these
     axes = shape_axes(train)
     if not axes:
         return BinnedModel(templates, train.nuisances)
@@ -114,12 +116,9 @@ def binned_model(
     return BinnedModel(templates, train.nuisances, morphing)
 
 
-def _filled(
-    train: TrainingSet, bins: Callable[[pd.DataFrame], NDArray[np.integer]], n_bins: int
-) -> Templates:
-    nominal = train.shift()
+def _filled(train: TrainingSet, nominal: pd.DataFrame, bins: NDArray[np.integer], n_bins: int) -> Templates:
     process, weights = nominal["process"].cat.codes, nominal["weights"]
-    return fill_templates(train.processes, bins(nominal), process, weights, n_bins)
+    return fill_templates(train.processes, bins, process, weights, n_bins)
 
 
 def _yields(
@@ -213,9 +212,9 @@ class BinnedScore:
             _quantiles(scores[~is_signal], weights[~is_signal], n_background_bins),
         )
         edges = _known_background(edges, scores[~is_signal], weights[~is_signal], min_background_count)
-        n_bins, process = len(edges) + 1, nominal["process"].cat.codes
-        templates = fill_templates(train.processes, np.digitize(scores, edges), process, weights, n_bins)
-        del nominal  # shifted copies follow: keep no more tables in memory than these
+        n_bins = len(edges) + 1
+        templates = _filled(train, nominal, np.digitize(scores, edges), n_bins)
+        del nominal  # shifted copies follow
 
         def bins(table: pd.DataFrame) -> NDArray[np.intp]:
             return np.digitize(_finite(score(table)), edges)
