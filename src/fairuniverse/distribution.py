@@ -26,7 +26,7 @@ from fairuniverse.executors import Executor, WorkerLostError
 from fairuniverse.isolation.backends import Backend
 from fairuniverse.repeatability import Repeatability, together
 from fairuniverse.station import Benchmark, Crewing, Fit, share_training
-from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, get_ready, release, try_out
+from fairuniverse.tasks import Block, Job, Report, answer, ask_again, fit, release, try_out
 from fairuniverse.team import Patience
 
 T = TypeVar("T")
@@ -174,8 +174,8 @@ class Distribution:
             def try_elsewhere(number: int, candidate: Path) -> bool:
                 # A copy: the first fit may be here while the last ones are submitted.
                 n_unfinished = sum(not fit.done() for fit in list(fits))
-                self._employ(n_fits - n_unfinished)
-                return self._try_out(number, candidate)
+                n_idle = min(n_fits - n_unfinished, len(entries[number].missing) - 1)
+                return self._try_out(number, candidate, n_idle=max(n_idle, 0))
 
             for number, entry in entries.items():
                 trial = partial(try_elsewhere, number)
@@ -188,33 +188,33 @@ class Distribution:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _employ(self, n_idle: int) -> None:
-        """Let workers that have nothing to do while the others fit start what toys will need."""
-        fitted = [n for n, entry in enumerate(self._entries) if entry.has_model and not entry.needs_training]
-        job = replace(self._job, needs_training=False)
-        for _ in range(n_idle):
-            self._executor.submit(get_ready, job, fitted).add_done_callback(self._note_unready)
+    def _try_out(self, number: int, candidate: Path, *, n_idle: int) -> bool:
+        """Have a worker load a model that has just been fitted, see `Trial`, and keep it for the toys.
 
-    def _note_unready(self, done: Future[None]) -> None:
-        """Whoever could not get ready fails again at the first toy, which tells; only a loss is noted."""
-        if not done.cancelled() and isinstance(error := done.exception(), WorkerLostError):
-            self._tally.retries.append(f"{get_ready.__name__}: {error}")
-
-    def _try_out(self, number: int, candidate: Path) -> bool:
-        """Have a worker load a model that has just been fitted, see `Trial`."""
+        Args:
+            number: Number of the submission in the job.
+            candidate: Folder of the model.
+            n_idle: Workers that have nothing else to do, and load it as well. The first to end counts; what
+                another cannot load it tries again at its first toy.
+        """
         job = replace(self._job, needs_training=False)
-        future = self._executor.submit(try_out, job, number, candidate)
-        while wait([future], timeout=0.5).not_done:
+        pending = {self._executor.submit(try_out, job, number, candidate) for _ in range(1 + n_idle)}
+        for trial in pending:
+            trial.add_done_callback(partial(self._note_lost_trial, self._entries[number].name))
+        while pending:
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             if self._crewing.stop.is_set():
                 raise ExecutorError("the session has ended")
-        try:
-            reason = future.result()
-        except WorkerLostError as error:
-            self._tally.retries.append(f"{try_out.__name__} of {self._entries[number].name}: {error}")
-            return False
-        if reason:
-            raise SubmissionError("fit_failed", reason)
-        return True
+            for trial in done:
+                if not isinstance(trial.exception(), WorkerLostError):
+                    if reason := trial.result():
+                        raise SubmissionError("fit_failed", reason)
+                    return True
+        return False
+
+    def _note_lost_trial(self, name: str, trial: Future[str]) -> None:
+        if not trial.cancelled() and isinstance(error := trial.exception(), WorkerLostError):
+            self._tally.retries.append(f"{try_out.__name__} of {name}: {error}")
 
     def answer(self, watch: Callable[[Tally], object]) -> None:
         """Have all toys answered, and some of them asked again as soon as they are.

@@ -173,7 +173,7 @@ class Station:
 
         def start() -> Worker:
             folder = self.folder.model_folder
-            return self.start_worker(training, folder if folder.is_dir() else None)
+            return self.start_worker(training, (lambda: folder) if folder.is_dir() else None)
 
         return Lane(worker, start, is_fresh=self.is_fresh)
 
@@ -212,8 +212,12 @@ class Station:
         """What the submission is told of a truth: a reference the nuisances, a method nothing."""
         return truth.nuisances if self.submission.is_reference else None
 
-    def start_worker(self, training: SharedTraining, folder: Path | None) -> Worker:
-        """A worker with the fitted model, loaded from a folder or, without one, fitted again.
+    def start_worker(self, training: SharedTraining, folder: Callable[[], Path] | None) -> Worker:
+        """A worker with the fitted model.
+
+        Args:
+            training: The training set.
+            folder: Tells where the model is once the process has started; None to fit again.
 
         Raises:
             SubmissionError: It cannot be loaded, or fitted.
@@ -223,7 +227,7 @@ class Station:
             if folder is None:
                 worker.fit()
             else:
-                worker.load(folder)
+                worker.load(folder())
         except BaseException:
             worker.close()
             raise
@@ -267,7 +271,7 @@ class Station:
         fit = replace(fit, is_saved=True, needs_training=fitter.save(candidate))
         worker = None
         if fit.needs_training or trial is None or not trial(candidate):
-            worker = self.start_worker(training, candidate)
+            worker = self.start_worker(training, lambda: candidate)
         self.folder.keep_model(candidate, fit.to_json())
         return fit, worker
 

@@ -32,7 +32,7 @@ from fairuniverse.repeatability import ask_again as ask_fresh
 from fairuniverse.station import Benchmark, Crewing, Fit, Station, share_training
 from fairuniverse.store import RunFolder
 from fairuniverse.submission import Submission, load_submission
-from fairuniverse.team import Lane, Outcome, Patience, Team
+from fairuniverse.team import Lane, Outcome, Patience, Team, close_all
 
 if TYPE_CHECKING:
     from fairuniverse.events import Events
@@ -147,17 +147,6 @@ def try_out(job: Job, number: int, candidate: Path) -> str:
         return host.try_out(number, candidate)
 
 
-def get_ready(job: Job, numbers: Sequence[int]) -> None:
-    """Start workers of submissions that are fitted, before there are toys for them.
-
-    Args:
-        job: The job.
-        numbers: Numbers of the submissions in the job.
-    """
-    with _host(job) as host:
-        host.get_ready(numbers)
-
-
 def ask_again(job: Job, recorded: Mapping[int, Sequence[Recorded]]) -> dict[int, Repeatability]:
     """Ask submissions of a job some toys again, in processes that have seen no other.
 
@@ -207,6 +196,7 @@ class _Host:
     def close(self) -> None:
         """End the workers and give memory back."""
         self._crewing.stop.set()
+        close_all(self._lanes.values())
         self._stack.close()
 
     @cached_property
@@ -218,22 +208,22 @@ class _Host:
         return training
 
     def try_out(self, number: int, candidate: Path) -> str:
-        """Have a worker with this model, unless there is one; gives back why it cannot be loaded."""
+        """Have a worker with this model, unless there is one; gives back why it cannot be loaded.
+
+        Where others try it out, too, it may be kept as the model of the run meanwhile.
+        """
         if number not in self._lanes:
             station = self.stations[number]
             try:
-                worker = station.start_worker(self.training, candidate)
+                worker = station.start_worker(
+                    self.training, lambda: candidate if candidate.is_dir() else station.folder.model_folder
+                )
             except SubmissionError as error:
                 return str(error)
             finally:
                 station.folder.publish()
             self._keep(number, station.lane(self.training, worker))
         return ""
-
-    def get_ready(self, numbers: Sequence[int]) -> None:
-        """Have a worker of each of these submissions."""
-        for number in numbers:
-            self._lane(number).get_ready()
 
     def answer(self, block: Block, report: Report) -> None:
         """Answer one block."""
@@ -289,7 +279,6 @@ class _Host:
         return self._lanes[number]
 
     def _keep(self, number: int, lane: Lane) -> None:
-        self._stack.callback(lane.close)
         self._lanes[number] = lane
 
 

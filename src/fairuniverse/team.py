@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,21 +137,29 @@ class Lane:
             self.close()
         return check(reply.content), reply
 
-    def get_ready(self) -> None:
-        """Start a worker, unless one runs; one that cannot start dies again at the first toy, which tells."""
-        with suppress(SubmissionError):
-            self._worker = self._worker or self._start()
-
     @property
     def is_running(self) -> bool:
         """Whether its worker waits for a toy; otherwise the next toy starts one."""
         return self._worker is not None
+
+    def begin_to_close(self) -> None:
+        """Let the worker end while others do, too; `close` is still needed."""
+        if self._worker:
+            self._worker.begin_to_end()
 
     def close(self) -> None:
         """End the worker."""
         if self._worker:
             self._worker.close()
             self._worker = None
+
+
+def close_all(lanes: Collection[Lane]) -> None:
+    """End the workers of some lanes, all at the same time."""
+    for lane in lanes:
+        lane.begin_to_close()
+    for lane in lanes:
+        lane.close()
 
 
 def _status(death: SubmissionError) -> str:
@@ -217,8 +224,7 @@ class Team:
 
     def close(self) -> None:
         """End the workers."""
-        for lane in self._lanes:
-            lane.close()
+        close_all(self._lanes)
 
     def flush(self) -> None:
         """Write what is judged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fairuniverse.isolation.backends import Backend
     from fairuniverse.results import Results
     from fairuniverse.store import Where
+    from fairuniverse.submission import Submission
 
 logger = logging.getLogger(__name__)
 
@@ -88,26 +90,23 @@ def run(
         IsolationError: The backend does not work here.
         ExecutorError: The cluster cannot be reached, or was lost; what is finished is kept.
     """
-    from fairuniverse.distribution import Site
     from fairuniverse.executors import WhereToWork
-    from fairuniverse.isolation.backends import get_backend
-    from fairuniverse.runner import run_submissions
     from fairuniverse.store import LocalPlace, open_place
-    from fairuniverse.submission import load_submission
 
     choice = WhereToWork(executor, n_workers, scheduler, cluster)
     choice.require_possible()
-    benchmark = Benchmark.load(config, n_threads=n_threads, is_official=is_official)
-    paths = [find_submission(s) for s in submissions]
-    told = map(is_reference, submissions)
-    loaded = [load_submission(path, is_reference=t) for path, t in zip(paths, told, strict=True)]
-    names = [s.name for s in loaded]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
     runs = open_place(output)
     hidden = [find_config(config).resolve(), *([runs.path] if isinstance(runs, LocalPlace) else [])]
-    backend = choose_backend(isolation, paths, hidden=hidden, with_gpus=with_gpus)
+    paths = [find_submission(s) for s in submissions]
+    with ThreadPoolExecutor(1) as thread:  # trying a sandbox out is mostly waiting for other processes
+        chosen = thread.submit(choose_backend, isolation, paths, hidden=hidden, with_gpus=with_gpus)
+        from fairuniverse.distribution import Site
+        from fairuniverse.isolation.backends import get_backend
+        from fairuniverse.runner import run_submissions
+
+        benchmark = Benchmark.load(config, n_threads=n_threads, is_official=is_official)
+        loaded = _load(submissions, paths)
+    backend = chosen.result()
     if with_gpus and not backend.gpus:
         logger.warning("no graphics processor is here: submissions on this machine run without one")
     name = backend.name if isolation == "auto" else isolation
@@ -123,7 +122,20 @@ def run(
         overwrite=overwrite,
         site=None if choice.name in (None, "threads") else Site(choice.open, there, in_processes),
     )
-    return dict(zip(names, results, strict=True))
+    return {submission.name: found for submission, found in zip(loaded, results, strict=True)}
+
+
+def _load(submissions: Sequence[str | Path], paths: Sequence[Path]) -> list[Submission]:
+    """Submissions at these paths, each of another name."""
+    from fairuniverse.submission import load_submission
+
+    told = map(is_reference, submissions)
+    loaded = [load_submission(path, is_reference=t) for path, t in zip(paths, told, strict=True)]
+    names = [s.name for s in loaded]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InvalidDataError(f"two submissions are called {twice[0]!r}: rename a folder or file")
+    return loaded
 
 
 def _itself(backend: Backend) -> Backend:

@@ -11,6 +11,7 @@ from fairuniverse._version import __version__
 from fairuniverse.cli import benchmarks, events, results, runs
 from fairuniverse.cli.options import RESUME
 from fairuniverse.errors import FairUniverseError
+from fairuniverse.lifetimes import end_quickly
 
 
 class _Commands(click.Group):
@@ -38,6 +39,7 @@ def main() -> None:
     CONFIG is a YAML file, or the name of a benchmark that comes with the package; SUBMISSION is a folder or
     zip with a model.py, or the name of a baseline. `fairuniverse list` shows the names.
     """
+    end_quickly()
 
 
 for _command in (

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fairuniverse.errors import ExecutorError
-from fairuniverse.lifetimes import end_with_parent
+from fairuniverse.lifetimes import end_quickly, end_with_parent
 
 from .protocol import WorkerLostError
 
@@ -169,6 +169,7 @@ def _serve(connection: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host of the run decides what Ctrl-C ends
     signal.signal(signal.SIGTERM, _leave)
     end_with_parent(signal.SIGTERM)
+    end_quickly()
     if os.getppid() != parent:
         _leave()
     while True:

@@ -31,6 +31,7 @@ from fairuniverse.isolation.output import LAST_WORDS_S, OutputLog
 from fairuniverse.isolation.parcel import pack_folder, unpack_folder
 from fairuniverse.isolation.shared import SharedTable
 from fairuniverse.isolation.usage import MAX_OUTPUT, Budget, Usage, usage_of, worker_processes
+from fairuniverse.lifetimes import wait_for_end
 from fairuniverse.submission import Submission
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class Worker:
         n_threads: int = 1,
     ) -> None:
         self.is_usable = False
+        self._is_ending = False
         self._limits = limits
         self._is_reference = submission.is_reference
         self.stop = stop
@@ -223,6 +225,12 @@ class Worker:
         told = {} if nuisances is None else {"nuisances": dict(nuisances)}
         request = {"op": "predict", "test_bytes": self._test.used, **told}
         return self._request(request, self._limits.predict_timeout_s)
+
+    def begin_to_end(self) -> None:
+        """Ask the guard to kill everything; `close`, which is still needed, then has less to wait for."""
+        if self._started is not None and not self._is_ending:
+            self._is_ending = True
+            self._running.terminate()
 
     def close(self) -> None:
         """End the process and everything it started, and remove its private folder."""
@@ -359,7 +367,7 @@ class Worker:
         """What the kernel's count and the exit code say of a dead worker."""
         try:
             self._require_memory()
-            code = self._running.wait(LAST_WORDS_S)
+            code = wait_for_end(self._running, LAST_WORDS_S)
         except SubmissionError as death:
             return death
         except subprocess.TimeoutExpired:
@@ -374,9 +382,9 @@ class Worker:
         if self._started is None:
             return
         process = self._running
-        process.terminate()
+        self.begin_to_end()
         try:
-            process.wait(LAST_WORDS_S)
+            wait_for_end(process, LAST_WORDS_S)
         except subprocess.TimeoutExpired:
             kill_below(process.pid)
             with suppress(ProcessLookupError):

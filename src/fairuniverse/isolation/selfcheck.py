@@ -17,6 +17,7 @@ from fairuniverse.isolation.backends import Backend, clean_environment
 from fairuniverse.isolation.cgroup import Limits
 from fairuniverse.isolation.guard import FOLDER_PREFIX
 from fairuniverse.isolation.probe import probes
+from fairuniverse.lifetimes import wait_for_end
 
 _TIMEOUT_S = 60.0
 _LIMITS = Limits(memory_mib=512, n_processes=64, n_cores=1)
@@ -87,7 +88,7 @@ def _run(backend: Sandbox, arguments: list[str]) -> dict[str, object]:
         )
         process = started.process
         try:
-            process.wait(_TIMEOUT_S)
+            wait_for_end(process, _TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.terminate()
             process.wait()

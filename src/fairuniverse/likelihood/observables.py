@@ -90,9 +90,9 @@ def binned_model(
         InvalidDataError: A bin without expected background: choose wider bins.
     """
     if templates is None:
-        nominal = train.shift()
-        templates = _filled(train, nominal, bins(nominal), n_bins)
-        del nominal  # shifted copies follow: keep no more tables in memory than these
+        table = train.shift()
+        templates = _filled(train, table, bins(table), n_bins)
+        del table  # shifted copies follow: keep no more tables in memory than these
     axes = shape_axes(train)
     if not axes:
         return BinnedModel(templates, train.nuisances)
