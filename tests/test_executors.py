@@ -124,3 +124,18 @@ def test_an_address_means_dask():
     with WhereToWork(n_workers=3).open() as opened:
         assert opened.description == "3 processes"
     assert threading.active_count() == threads
+
+
+def test_a_script_that_does_everything_again(tmp_path):
+    """Its processes say what is missing in it, instead of working on the same run."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import sys; from pathlib import Path; from fairuniverse import api\n"
+        "api.run('counting', ['exact_likelihood'], Path(sys.argv[1]), executor='processes', isolation='none')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "runs"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "this script does its work again in every process" in done.stderr
+    assert "lost 3 times, the last: a worker process ended with status 1. See what it said" in done.stderr

@@ -169,6 +169,7 @@ def test_killed_workers_are_replaced(tmp_path, finished):
     (failure,) = json.loads((tmp_path / "sample" / "manifest.json").read_text())["failures"]
     assert (failure["process"], failure["block"]) == ("background", 1)
     assert "signal 9" in failure["message"]
+    assert made.manifest["n_workers_lost"] == 1
 
 
 def test_blocks_that_always_fail_end_the_production(tmp_path):

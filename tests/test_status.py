@@ -55,6 +55,30 @@ def test_a_running_run_tells_when_it_will_end(half):
     assert "left" in line
 
 
+@pytest.mark.parametrize(
+    ("entries", "n_answered", "phase"),
+    [
+        ({}, 1, "fitting"),
+        ({"fit": {"status": "ok"}}, 3, "answering"),
+        ({"fit": {"status": "ok"}}, None, "asking again"),
+    ],
+)
+def test_what_a_running_run_does(tmp_path, entries, n_answered, phase):
+    """From its manifest and its answers; the line names what is not seen from the numbers."""
+    results = make_results(("mine",))
+    folder = write_run(tmp_path / "mine", results, "mine", finished=None, n_answered=n_answered)
+    identity = {k: read_manifest(folder)[k] for k in ("benchmark_digest", "submission_digest")}
+    assert run_status([folder])[0].phase is None
+    with RunStore(folder, identity) as store:
+        store.manifest.pop("fit", None)
+        store.update(**entries)
+        (status,) = run_status([folder])
+        line = CliRunner().invoke(main, ["status", str(folder)]).output
+    assert (status.state, status.phase) == ("running", phase)
+    assert (phase in line) == (phase != "answering")
+    assert run_status([folder])[0].phase is None
+
+
 def test_a_finished_run_is_finished(tmp_path):
     """With failures by kind."""
     write_run(tmp_path / "mine", make_results(("mine",)), "mine")

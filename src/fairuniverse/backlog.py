@@ -136,8 +136,8 @@ class Backlog:
         if len(blocks) == 1 and (n_tries := self._tries[first]) >= MAX_TRIES:
             raise ExecutorError(
                 f"pseudo-experiments {first} to {last}, in the order of presentation, were lost {n_tries} "
-                f"times, the last: {reason}. See whether a worker has enough memory; the same command goes "
-                "on from there"
+                f"times, the last: {reason}. See what it said, and whether it has enough memory; the same "
+                "command goes on from there"
             )
         self._todo.extendleft(reversed(blocks))
         return f"places {first} to {last}: {reason}"

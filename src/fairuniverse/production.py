@@ -169,7 +169,7 @@ class Sample:
     ) -> dict[str, list[int]]:
         self._write_manifest(n_events={k: int(v) for k, v in n_events.items()})
         plan = BlockPlan(n_events, {p: self._finished(p) for p in n_events})
-        shift = _Shift(self, executor)
+        shift, known = _Shift(self, executor), (executor.n_lost, len(executor.given_again))
         try:
             while not plan.is_complete:
                 for process, number in plan.next_blocks(shift.at_work, max(executor.n_workers, 1)):
@@ -180,7 +180,17 @@ class Sample:
                         progress(n_selected)
         finally:
             shift.end()
+            self._note_losses(executor.n_lost - known[0], executor.given_again[known[1] :])
         return plan.blocks
+
+    def _note_losses(self, n_lost: int, given_again: Sequence[str]) -> None:
+        """Write down workers that were lost, and what the executor then gave to others by itself."""
+        if n_lost:
+            logger.warning("%s", "; ".join([f"{n_lost} workers were lost", *given_again]))
+            self._write_manifest(
+                n_workers_lost=self.manifest.get("n_workers_lost", 0) + n_lost,
+                given_again=[*self.manifest.get("given_again", []), *given_again],
+            )
 
     def _statistics(self, process: str, numbers: Sequence[int]) -> dict[str, float]:
         rows = [read_numbers(metadata_path(self._path(process, n))) for n in numbers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -268,11 +269,15 @@ class Station:
     ) -> tuple[Fit, Worker | None]:
         """A worker with the saved model; the run folder keeps the model only if it can be loaded."""
         candidate = self.folder.new_candidate_folder()
-        fit = replace(fit, is_saved=True, needs_training=fitter.save(candidate))
-        worker = None
-        if fit.needs_training or trial is None or not trial(candidate):
-            worker = self.start_worker(training, lambda: candidate)
-        self.folder.keep_model(candidate, fit.to_json())
+        try:
+            fit = replace(fit, is_saved=True, needs_training=fitter.save(candidate))
+            worker = None
+            if fit.needs_training or trial is None or not trial(candidate):
+                worker = self.start_worker(training, lambda: candidate)
+            self.folder.keep_model(candidate, fit.to_json())
+        except BaseException:
+            shutil.rmtree(candidate, ignore_errors=True)
+            raise
         return fit, worker
 
 

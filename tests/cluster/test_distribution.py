@@ -220,3 +220,20 @@ def test_a_sample_made_on_a_cluster(scheduler, tmp_path):
         found = there.table(there.produce(wanted, executor=cluster)).events
     np.testing.assert_array_equal(found.features, expected.features)
     assert here.n_made(wanted) == there.n_made(wanted) == len(found)
+
+
+def test_a_worker_that_is_lost_with_a_block(tmp_path):
+    """Dask has another one make it; the same events, and the manifest tells."""
+    wanted = {"signal": 15, "background": 200}
+    here = Sample(tmp_path / "here", TinyBlocks, 1)
+    expected = here.table(here.produce(wanted)).events
+    (tmp_path / "dask").mkdir()
+    make = partial(TinyBlocks, trouble="die once", at=6, marks=str(tmp_path), wait_s=0.5)
+    there = Sample(tmp_path / "there", make, 1)
+    with dask(tmp_path / "dask") as cluster, DaskCluster(cluster.address, timeout_s=120) as executor:
+        found = there.table(there.produce(wanted, executor=executor)).events
+    np.testing.assert_array_equal(found.features, expected.features)
+    assert there.manifest["n_workers_lost"] == 1
+    (again,) = there.manifest["given_again"]
+    assert "which was lost, had begun" in again
+    assert there.manifest["failures"] == []

@@ -35,6 +35,8 @@ class RunStatus:
         name: Name of the submission.
         folder: The run folder.
         state: "finished", "running", or "stopped": the same command that began it goes on with it.
+        phase: What a running one does: "fitting", "answering", or "asking again", the check at the end of
+            some runs whether answers depend on the toy alone; None of another.
         n_toys: Toys of the benchmark.
         account: What is done, what failed, what it cost and what had to be done again.
         toys_per_s: Answers per second since the first of this session; None until there are some.
@@ -44,6 +46,7 @@ class RunStatus:
     name: str
     folder: str
     state: str
+    phase: str | None
     n_toys: int
     account: Account
     toys_per_s: float | None
@@ -101,15 +104,23 @@ def _status_by(folder: Place, manifest: Mapping[str, Any]) -> RunStatus:
     n_missing = len(table) - done.n_answered
     is_finished = "finished" in manifest and not n_missing
     rate = None if is_finished or answers is None else _rate(folder, manifest, answers)
+    is_running = not is_finished and folder.is_locked()
     return RunStatus(
         name=manifest["submission"]["name"],
         folder=str(folder),
-        state="finished" if is_finished else "running" if folder.is_locked() else "stopped",
+        state="finished" if is_finished else "running" if is_running else "stopped",
+        phase=_phase(manifest, n_missing) if is_running else None,
         n_toys=len(table),
         account=done,
         toys_per_s=rate,
         remaining_s=n_missing / rate if rate else None,
     )
+
+
+def _phase(manifest: Mapping[str, Any], n_missing: int) -> str:
+    if "fit" not in manifest:
+        return "fitting"
+    return "answering" if n_missing else "asking again"
 
 
 def _rate(folder: Place, manifest: Mapping[str, Any], answers: pd.DataFrame) -> float | None:

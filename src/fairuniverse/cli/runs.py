@@ -174,6 +174,8 @@ def _progress_line(status: RunStatus) -> str:
 
     done = status.account
     parts = [f"{status.state:8}  {done.n_answered:,} of {status.n_toys:,} toys"]
+    if status.phase not in (None, "answering"):
+        parts.append(status.phase)
     if status.toys_per_s and status.remaining_s is not None and status.state == "running":
         parts.append(f"{status.toys_per_s:.3g} a second, {duration(status.remaining_s)} left")
     parts.append(f"{done.core_hours:.2g} core-hours")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairuniverse.errors import InvalidDataError
+from fairuniverse.errors import ExecutorError, InvalidDataError
 
 from .processes import ProcessPool
 from .protocol import Executor, WorkerLostError
@@ -43,7 +44,13 @@ class WhereToWork:
 
         Raises:
             InvalidDataError: There is no executor of that name, or it has no use for an address or file.
+            ExecutorError: This process is one of an executor, and imports the script that started it.
         """
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise ExecutorError(
+                "this script does its work again in every process that it starts: put what it does, but for "
+                'imports and definitions, below: if __name__ == "__main__":'
+            )
         if self.name not in (None, *EXECUTORS):
             raise InvalidDataError(f"no executor {self.name!r}; there are: {', '.join(EXECUTORS)}")
         if self.scheduler == "":
