@@ -131,7 +131,8 @@ def test_a_script_that_does_everything_again(tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(
         "import sys; from pathlib import Path; from fairuniverse import api\n"
-        "api.run('counting', ['exact_likelihood'], Path(sys.argv[1]), executor='processes', isolation='none')\n"
+        "options = {'executor': 'processes', 'isolation': 'none'}\n"
+        "api.run('counting', ['exact_likelihood'], Path(sys.argv[1]), **options)\n"
     )
     done = subprocess.run(
         [sys.executable, script, tmp_path / "runs"], capture_output=True, text=True, check=False
