@@ -44,10 +44,10 @@ def make_recording(folder, n_threads):
 
 
 def run(folder, names, executor=None, **options):
-    """Results of sample submissions in the tiny world by name."""
+    """Results in the tiny world of sample submissions, or others by their path, by name or path."""
     make = partial(make_benchmark, **options)
     site = executor and Site(partial(nullcontext, executor), make, NoIsolation)
-    loaded = [(load_submission(TESTS / "submissions" / name), folder / name) for name in names]
+    loaded = [(load_submission(TESTS / "submissions" / name), folder / Path(name).name) for name in names]
     results = run_submissions(make(1), loaded, backend=NoIsolation(), site=site)
     return dict(zip(names, results, strict=True))
 

@@ -22,7 +22,7 @@ class BlockPlan:
 
     @property
     def blocks(self) -> dict[str, list[int]]:
-        """Numbers of the first blocks of each process that hold its events; all there are if too few."""
+        """Numbers of the first blocks of each process that hold its events, or are known to be needed."""
         return {process: list(range(of.n_needed)) for process, of in self._of.items()}
 
     @property
@@ -44,7 +44,7 @@ class BlockPlan:
 
 
 class _Blocks:
-    """Blocks of one process. Samples have up to a hundred thousand: nothing here looks at all of them.
+    """Blocks of one process. Samples have up to a hundred thousand: a wish for more looks at few of them.
 
     Args:
         wanted: Events that they are to hold.

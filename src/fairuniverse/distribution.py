@@ -194,22 +194,24 @@ class Distribution:
         Args:
             number: Number of the submission in the job.
             candidate: Folder of the model.
-            n_idle: Workers that have nothing else to do, and load it as well. The first to end counts; what
-                another cannot load it tries again at its first toy.
+            n_idle: Workers that have nothing else to do, and load it as well. The first that can is enough;
+                one that cannot tries again at its first toy.
         """
         job = replace(self._job, needs_training=False)
         pending = {self._executor.submit(try_out, job, number, candidate) for _ in range(1 + n_idle)}
         for trial in pending:
             trial.add_done_callback(partial(self._note_lost_trial, self._entries[number].name))
+        problems: list[BaseException] = []
         while pending:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             if self._crewing.stop.is_set():
                 raise ExecutorError("the session has ended")
-            for trial in done:
-                if not isinstance(trial.exception(), WorkerLostError):
-                    if reason := trial.result():
-                        raise SubmissionError("fit_failed", reason)
-                    return True
+            outcomes = [_outcome(trial) for trial in done]
+            if None in outcomes:
+                return True
+            problems += [problem for problem in outcomes if problem is not None]
+        if others := [problem for problem in problems if not isinstance(problem, WorkerLostError)]:
+            raise others[0]
         return False
 
     def _note_lost_trial(self, name: str, trial: Future[str]) -> None:
@@ -334,3 +336,11 @@ class Distribution:
         self._tally.busy_s += report.wall_time_s
         self._tally.hosts.add(report.host)
         self._tally.gpus.update(report.gpus)
+
+
+def _outcome(trial: Future[str]) -> BaseException | None:
+    """What went wrong when a model was tried out, if anything did."""
+    if error := trial.exception():
+        return error
+    reason = trial.result()
+    return SubmissionError("fit_failed", reason) if reason else None

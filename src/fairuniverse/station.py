@@ -268,14 +268,15 @@ class Station:
         self, fitter: Worker, training: SharedTraining, fit: Fit, trial: Trial | None
     ) -> tuple[Fit, Worker | None]:
         """A worker with the saved model; the run folder keeps the model only if it can be loaded."""
-        candidate = self.folder.new_candidate_folder()
+        candidate, worker = self.folder.new_candidate_folder(), None
         try:
             fit = replace(fit, is_saved=True, needs_training=fitter.save(candidate))
-            worker = None
             if fit.needs_training or trial is None or not trial(candidate):
                 worker = self.start_worker(training, lambda: candidate)
             self.folder.keep_model(candidate, fit.to_json())
         except BaseException:
+            if worker:
+                worker.close()
             shutil.rmtree(candidate, ignore_errors=True)
             raise
         return fit, worker

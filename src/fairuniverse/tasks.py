@@ -196,8 +196,10 @@ class _Host:
     def close(self) -> None:
         """End the workers and give memory back."""
         self._crewing.stop.set()
-        close_all(self._lanes.values())
-        self._stack.close()
+        try:
+            close_all(list(self._lanes.values()))  # on Dask a task may still add one
+        finally:
+            self._stack.close()
 
     @cached_property
     def training(self) -> SharedTraining:

@@ -1,6 +1,7 @@
 """What a run says of workers that were lost, and of what was done again because of them."""
 
 import json
+import shutil
 import threading
 import time
 
@@ -58,3 +59,11 @@ def test_losses_are_told_while_the_run_goes_on_and_ever_after(tmp_path, monkeypa
     page = report([tmp_path], tmp_path / "report.html").read_text()
     for text in ("What it took", "Done again", "a worker process ended"):
         assert text in page
+
+    shutil.copytree(tmp_path / "slow", tmp_path / "bad")
+    part = next((tmp_path / "bad" / "parts").iterdir())
+    part.write_bytes(part.read_bytes()[:100])
+    told = CliRunner().invoke(main, ["report", str(tmp_path), "--output", str(tmp_path / "good.html")])
+    assert told.exit_code == 1
+    assert told.stderr.startswith(f"Error: cannot read {part}")
+    assert "What it took" in (tmp_path / "good.html").read_text()

@@ -8,11 +8,48 @@ import threading
 import time
 
 import psutil
+import pytest
 
 from fairuniverse.executors import ProcessPool
 from sample_runs import TESTS, assert_same, run
 
 N_TOYS = 3
+
+WAITING = """
+import os, time
+from pathlib import Path
+from fairuniverse import Interval
+
+class Model:
+    def fit(self, train):
+        self.expected = float(train.data["weights"].sum())
+
+    def save(self, folder):
+        (folder / "expected.txt").write_text(str(self.expected))
+
+    @classmethod
+    def load(cls, folder):
+        print("loading", flush=True)
+        end = time.monotonic() + 120
+        while not Path("{go}").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        model = cls()
+        model.expected = float((folder / "expected.txt").read_text())
+        return model
+
+    def predict(self, test):
+        ratio = len(test) / self.expected
+        return Interval(ratio, ratio - 0.1, ratio + 0.1)
+"""
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """A submission whose models are loaded only once a file is there, and this file."""
+    (tmp_path / "waiting").mkdir()
+    go = tmp_path / "go"
+    (tmp_path / "waiting" / "model.py").write_text(WAITING.format(go=go))
+    return tmp_path / "waiting", go
 
 
 def test_a_model_that_cannot_be_loaded_stays_in_its_process(tmp_path):
@@ -31,7 +68,7 @@ def test_a_model_that_cannot_be_loaded_stays_in_its_process(tmp_path):
 
 def loading(folder, n):
     """Processes of the pool in which a model is being loaded, once there are so many."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 100
     while True:
         logs = [log for log in folder.glob("*/worker.?*.log") if "loading" in log.read_text()]
         if len(logs) == n:
@@ -40,38 +77,39 @@ def loading(folder, n):
         time.sleep(0.01)
 
 
-def run_killing(folder, n_killed):
-    """A run of which so many of two processes are killed while they load the model, and its one session."""
+def run_killing(folder, waiting, n_killed):
+    """A run of which so many of two processes are killed while they load the model, and its manifest."""
+    submission, go = waiting
 
     def kill():
         for pid in loading(folder, 2)[:n_killed]:
             os.kill(pid, signal.SIGKILL)
+        go.touch()
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with ProcessPool(2) as pool:
-        found = run(folder, ["slow_load"], pool, n_toys=N_TOYS)
+        found = run(folder, [submission], pool, n_toys=N_TOYS)[submission]
     killer.join()
-    (session,) = found["slow_load"].manifest["sessions"]
+    (session,) = found.manifest["sessions"]
     assert session["n_workers_lost"] == n_killed
     assert len(session["retries"]) == n_killed
-    assert all(r.startswith("try_out of slow_load: a worker process ended") for r in session["retries"])
+    assert all(r.startswith("try_out of waiting: a worker process ended") for r in session["retries"])
+    assert found.is_ok.all()
+    assert found.manifest["fit"]["is_saved"]
     return found
 
 
-def test_the_word_of_one_process_is_enough(tmp_path):
+def test_the_word_of_one_process_is_enough(tmp_path, waiting):
     """Idle ones try the model, too: if one is lost, another says whether it can be loaded."""
-    found = run_killing(tmp_path / "killed", 1)
-    assert_same(found, run(tmp_path / "here", ["slow_load"], n_toys=N_TOYS))
-    assert not (tmp_path / "killed" / "slow_load" / "worker.log").exists()
+    run_killing(tmp_path / "run", waiting, 1)
+    assert not (tmp_path / "run" / "waiting" / "worker.log").exists()
 
 
-def test_a_model_is_tried_here_if_every_process_is_lost(tmp_path):
+def test_a_model_is_tried_here_if_every_process_is_lost(tmp_path, waiting):
     """It is no fault of the model."""
-    found = run_killing(tmp_path / "killed", 2)
-    assert found["slow_load"].is_ok.all()
-    assert found["slow_load"].manifest["fit"]["is_saved"]
-    assert (tmp_path / "killed" / "slow_load" / "worker.log").read_text().count("loading") == 1
+    run_killing(tmp_path / "run", waiting, 2)
+    assert (tmp_path / "run" / "waiting" / "worker.log").read_text().count("loading") == 1
 
 
 CLIENT = """
@@ -82,16 +120,17 @@ from fairuniverse.executors import ProcessPool
 from sample_runs import run
 if __name__ == "__main__":
     with ProcessPool(2) as pool:
-        run(Path(sys.argv[2]), ["slow_load"], pool)
+        run(Path(sys.argv[2]), [sys.argv[3]], pool)
 """
 
 
-def test_an_interrupted_trial(tmp_path):
-    """Ctrl-C ends it at once, with everything below, and the next run does not know of it."""
-    script = tmp_path / "client.py"
+def test_an_interrupted_trial(tmp_path, waiting):
+    """Ctrl-C ends it at once, with everything below, and nothing of the model is left."""
+    script, folder = tmp_path / "client.py", tmp_path / "run"
     script.write_text(CLIENT)
-    folder = tmp_path / "run"
-    with subprocess.Popen([sys.executable, script, TESTS, folder], stderr=subprocess.PIPE) as client:
+    submission, _ = waiting
+    command = [sys.executable, script, TESTS, folder, submission]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as client:
         loading(folder, 2)
         below = psutil.Process(client.pid).children(recursive=True)
         start = time.monotonic()
@@ -100,5 +139,5 @@ def test_an_interrupted_trial(tmp_path):
         assert time.monotonic() - start < 30
     assert "KeyboardInterrupt" in said.splitlines()[-1]
     assert not psutil.wait_procs(below, timeout=20)[1]
-    found = run(folder, ["slow_load"])
-    assert found["slow_load"].is_ok.all()
+    assert not list(folder.glob("*/model*"))
+    assert not list(folder.glob("*/parts/*"))

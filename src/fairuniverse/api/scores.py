@@ -102,7 +102,12 @@ def export_official(run: Where, output: Path) -> list[Path]:
 
 
 def report(
-    runs: Sequence[Where], output: Path, *, picture: Path | None = None, n_threads: int | None = None
+    runs: Sequence[Where],
+    output: Path,
+    *,
+    picture: Path | None = None,
+    n_threads: int | None = None,
+    on_error: OnError | None = None,
 ) -> Path:
     """Compare finished runs in one HTML page, with the shapes of signal and background.
 
@@ -111,15 +116,19 @@ def report(
         output: The page.
         picture: File for the intervals as one picture, .png or .svg.
         n_threads: Threads for simulating the shapes.
+        on_error: See `fairuniverse.store.read_results`.
 
     Returns:
         The page.
+
+    Raises:
+        StorageError: There is no run, or a file is damaged.
     """
     from fairuniverse.reporting import overview_chart, save_chart, shape_table, write_report
     from fairuniverse.scoring.card import score_card
     from fairuniverse.store import read_results
 
-    results = public(read_results(runs))
+    results = public(read_results(runs, on_error=on_error))
     if picture is not None:
         save_chart(overview_chart(results), picture)
     cards = [score_card(results.of(name)) for name in results.submissions]

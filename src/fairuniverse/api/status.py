@@ -35,8 +35,8 @@ class RunStatus:
         name: Name of the submission.
         folder: The run folder.
         state: "finished", "running", or "stopped": the same command that began it goes on with it.
-        phase: What a running one does: "fitting", "answering", or "asking again", the check at the end of
-            some runs whether answers depend on the toy alone; None of another.
+        phase: How far a running one has come: "fitting", "answering" once it is fitted, and "asking again",
+            the check at the end of some runs whether answers depend on the toy alone; None of another.
         n_toys: Toys of the benchmark.
         account: What is done, what failed, what it cost and what had to be done again.
         toys_per_s: Answers per second since the first of this session; None until there are some.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fairuniverse.api.benchmark import Benchmark
 from fairuniverse.errors import InvalidDataError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from fairuniverse.submission import Submission
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 def init_submission(folder: Path) -> list[Path]:
@@ -97,15 +101,16 @@ def run(
     choice.require_possible()
     runs = open_place(output)
     hidden = [find_config(config).resolve(), *([runs.path] if isinstance(runs, LocalPlace) else [])]
+    benchmark = Benchmark.load(config, n_threads=n_threads, is_official=is_official)
     paths = [find_submission(s) for s in submissions]
-    with ThreadPoolExecutor(1) as thread:  # trying a sandbox out is mostly waiting for other processes
-        chosen = thread.submit(choose_backend, isolation, paths, hidden=hidden, with_gpus=with_gpus)
-        from fairuniverse.distribution import Site
-        from fairuniverse.isolation.backends import get_backend
-        from fairuniverse.runner import run_submissions
+    loaded = _load(submissions, paths)
+    chosen = _begin(choose_backend, isolation, paths, hidden=hidden, with_gpus=with_gpus)
+    # Trying a sandbox out is mostly waiting for other processes, and what the run imports takes as long.
+    importlib.import_module("fairuniverse.results")
+    from fairuniverse.distribution import Site
+    from fairuniverse.isolation.backends import get_backend
+    from fairuniverse.runner import run_submissions
 
-        benchmark = Benchmark.load(config, n_threads=n_threads, is_official=is_official)
-        loaded = _load(submissions, paths)
     backend = chosen.result()
     if with_gpus and not backend.gpus:
         logger.warning("no graphics processor is here: submissions on this machine run without one")
@@ -113,7 +118,7 @@ def run(
     there = partial(_benchmark_for, benchmark.config, benchmark.folder.resolve())
     elsewhere = partial(get_backend, name, hidden=hidden, with_gpus=with_gpus)
     in_processes = partial(_itself, backend) if choice.name == "processes" else elsewhere
-    results = run_submissions(
+    found = run_submissions(
         benchmark,
         [(submission, runs / submission.name) for submission in loaded],
         backend=backend,
@@ -122,7 +127,21 @@ def run(
         overwrite=overwrite,
         site=None if choice.name in (None, "threads") else Site(choice.open, there, in_processes),
     )
-    return {submission.name: found for submission, found in zip(loaded, results, strict=True)}
+    return {submission.name: results for submission, results in zip(loaded, found, strict=True)}
+
+
+def _begin(function: Callable[..., _T], *arguments: Any, **options: Any) -> Future[_T]:
+    """What a function gives that runs in a thread for which nobody need wait."""
+    future: Future[_T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*arguments, **options))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
 
 
 def _load(submissions: Sequence[str | Path], paths: Sequence[Path]) -> list[Submission]:

@@ -104,10 +104,15 @@ def export(run_folder: Where, output: Path) -> None:
 @click.option("--picture", type=NEW, help="Also write the intervals as one picture, .png or .svg.")
 @threads_option
 def report(runs: Sequence[Where], output: Path, picture: Path | None, threads: int | None) -> None:
-    """Compare runs in one self-contained HTML page."""
+    """Compare runs in one self-contained HTML page.
+
+    The exit status is 1 if a run cannot be read; the others are compared.
+    """
     from fairuniverse import api
 
-    click.echo(f"wrote {api.report(runs, output, picture=picture, n_threads=threads)}")
+    with telling_errors() as tell:
+        page = api.report(runs, output, picture=picture, n_threads=threads, on_error=tell)
+        click.echo(f"wrote {page}")
 
 
 @click.command()

@@ -76,7 +76,7 @@ class DaskCluster:
         self._where = self._address or "the new cluster"
         self._timeout_s = timeout_s
         self._patience_s = patience_s
-        self._seen: set[str] = set()
+        self.n_lost = 0
         self._executing: dict[str, int] = {}
         self.given_again: list[str] = []
         self._n_threads = 0
@@ -124,11 +124,6 @@ class DaskCluster:
             )
         return self._n_threads
 
-    @property
-    def n_lost(self) -> int:
-        """Workers that were there and are not any more."""
-        return len(self._seen - self._executing.keys())
-
     def submit(self, function: Callable[..., T], /, *arguments: Any) -> Future[T]:
         """See `Executor.submit`."""
         ours: Future[T] = Future()
@@ -170,11 +165,10 @@ class DaskCluster:
         """Ask the scheduler for its workers."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         self._looked_at = time.monotonic()
-        for address, n_tasks in self._executing.items():
-            if address not in workers and n_tasks:
-                self.given_again.append(f"what worker {address}, which was lost, had begun")
+        gone = {address: n for address, n in self._executing.items() if address not in workers}
+        self.n_lost += len(gone)
+        self.given_again += [f"what worker {a}, which was lost, had begun" for a, n in gone.items() if n]
         self._executing = {address: _n_executing(worker) for address, worker in workers.items()}
-        self._seen |= self._executing.keys()
         self._n_threads = sum(worker["nthreads"] for worker in workers.values())
         if workers:
             self._staffed_at = self._looked_at

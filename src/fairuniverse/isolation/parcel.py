@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NoReturn
 
 from fairuniverse.errors import StorageError, SubmissionError
 from fairuniverse.submission import open_regular
@@ -35,8 +35,10 @@ def pack_folder(folder: Path, fd: int) -> None:
 
     Raises:
         SubmissionError: A link or special file among them, or too much.
+        OSError: The folder cannot be read, or goes away meanwhile.
     """
-    files = sorted(Path(base) / name for base, _, names in os.walk(folder) for name in names)
+    walk = os.walk(folder, onerror=_raise)
+    files = sorted(Path(base) / name for base, _, names in walk for name in names)
     sizes = [_size(file) for file in files]
     entries = [[file.relative_to(folder).as_posix(), size] for file, size in zip(files, sizes, strict=True)]
     header = json.dumps(entries).encode()
@@ -47,6 +49,10 @@ def pack_folder(folder: Path, fd: int) -> None:
         for file, size in zip(files, sizes, strict=True):
             with open_regular(file) as source:
                 _copy(source, out, size)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def unpack_folder(fd: int, destination: Path) -> None:
@@ -73,6 +79,8 @@ def unpack_folder(fd: int, destination: Path) -> None:
         raise StorageError(
             f"cannot copy the saved model to {destination}: {error}; free space or change it"
         ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _entries(source: IO[bytes]) -> list[tuple[str, int]]:

@@ -148,7 +148,8 @@ class RemotePlace(Place):
         with tarfile.open(fileobj=packed, mode="w") as archive:
             archive.add(source, arcname=".")
         self.create(_archive(name), packed.getvalue())
-        shutil.rmtree(source)
+        gone = source.rename(source.with_name(f"{source.name}.gone"))  # at once, for whoever still reads it
+        shutil.rmtree(gone)
 
     def kept_folder(self, name: str) -> Path:
         """See `Place.kept_folder`: fetched when it is asked for first."""
