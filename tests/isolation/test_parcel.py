@@ -42,6 +42,12 @@ def test_a_folder_arrives_as_it_was(stream, tmp_path):
     assert (tmp_path / "second" / "sub" / "empty").read_bytes() == b""
 
 
+def test_a_folder_that_is_not_there_is_not_an_empty_one(stream, tmp_path):
+    """A model that another process has just moved must not be loaded as one without files."""
+    with pytest.raises(FileNotFoundError, match="moved"):
+        pack_folder(tmp_path / "moved", stream)
+
+
 def test_links_are_not_packed(stream, tmp_path):
     """A link in a saved model would copy another file."""
     (tmp_path / "source").mkdir()
@@ -76,8 +82,7 @@ def test_forged_parcels_are_refused(stream, tmp_path, entries, message):
     write(stream, entries, b"x")
     with pytest.raises(SubmissionError, match=message):
         unpack_folder(stream, tmp_path / "in" / "model")
-    assert not (tmp_path / "in" / "model").exists()
-    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert list(tmp_path.rglob("*")) == [tmp_path / "in"]
 
 
 def test_a_list_of_files_without_end_is_refused(stream, tmp_path, monkeypatch):
