@@ -227,10 +227,10 @@ def test_a_worker_that_is_lost_with_a_block(tmp_path, monkeypatch):
     """Dask has another one make it; the same events, and the manifest tells."""
     distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
     monkeypatch.setattr(dask_executor, "_LOOK_S", 0.1)
-    wanted = {"background": 300}
+    wanted = {"background": 200}
     expected = Sample(tmp_path / "here", TinyBlocks, 1).produce(wanted)["background"]
     (tmp_path / "dask").mkdir()
-    make = partial(TinyBlocks, trouble="die once", at=4, marks=str(tmp_path), wait_s=1.2)
+    make = partial(TinyBlocks, trouble="die once", at=4, marks=str(tmp_path), wait_s=0.7)
     there = Sample(tmp_path / "there", make, 1)
     with dask(tmp_path / "dask") as cluster, DaskCluster(cluster.address, timeout_s=120) as executor:
         with distributed.Client(cluster.address) as client:

@@ -110,13 +110,13 @@ def test_the_documented_job(cluster_file, tmp_path, monkeypatch):
     (tmp_path / "fairuniverse" / "bin" / "activate").write_text(f"PATH={programs}:$PATH")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    benchmark = make_tiny(n_toys=60)
+    benchmark = make_tiny(n_toys=20)
     Path("my-benchmark.yaml").write_text(json.dumps(asdict(benchmark.config)))
     shutil.copytree(TESTS / "submissions" / "counting", "submissions/counting")
     Path("benchmark.sh").write_text(documented_job())
     done = subprocess.run(["sbatch", *HERE, "benchmark.sh"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, [done.stderr, *(log.read_text() for log in Path().glob("*.log"))]
-    here = run(tmp_path / "here", ["counting"], n_toys=60)
+    here = run(tmp_path / "here", ["counting"], n_toys=20)
     there = {"counting": read_results(Path("runs/counting"))}
     assert_same(there, here)
     assert there["counting"].manifest["sessions"][0]["executor"].startswith("Dask at tcp://")
