@@ -112,7 +112,6 @@ def run(
     is 1 if a submission answered no toy.
     """
     from fairuniverse import api
-    from fairuniverse.results import repeatability_warning
 
     finished = api.run(
         config,
@@ -128,6 +127,8 @@ def run(
         scheduler=scheduler,
         cluster=cluster,
     )
+    from fairuniverse.results import repeatability_warning  # which `run` imports while it waits
+
     for name, results in finished.items():
         n_ok = int(results.is_ok.sum())
         mark = "" if results.manifest["isolation"]["is_isolated"] else " (run without isolation)"
