@@ -1,5 +1,6 @@
 """Runs of sample submissions in the tiny world, here and elsewhere."""
 
+import sys
 import time
 from contextlib import nullcontext
 from functools import cached_property, partial
@@ -68,3 +69,20 @@ def wait_for_part(folder, timeout_s=120.0):
     while not list(folder.glob("*/parts/part-*.parquet")):
         assert time.monotonic() < end, f"nothing was written to {folder}"
         time.sleep(0.01)
+
+
+_CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from fairuniverse.executors import ProcessPool
+from fairuniverse.executors.dask import DaskCluster
+from sample_runs import run
+with DaskCluster(sys.argv[3]) if sys.argv[3] else ProcessPool(2) as executor:
+    run(Path(sys.argv[2]), sys.argv[5:], executor, n_toys=int(sys.argv[4]))
+"""
+
+
+def client_command(folder, names, n_toys, scheduler=""):
+    """A program that runs submissions on two processes, or on a Dask cluster."""
+    return [sys.executable, "-c", _CLIENT, *map(str, (TESTS, folder, scheduler, n_toys, *names))]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fairuniverse.block_plan import FIRST_GUESS, BlockPlan
+from fairuniverse.block_plan import BlockPlan
 
 
 def produce(plan, n_workers, sizes):
@@ -45,7 +45,6 @@ def test_workers_are_shared_out_as_far_as_events_are_likely_needed():
     begun = list(plan.next_blocks([("ztautau", 2)], 8))
     assert begun[:2] == [("ztautau", 3), ("ztautau", 4)]
     assert begun[2:] == [("diboson", number) for number in range(5)]
-    assert 5000 / FIRST_GUESS > 5
     assert list(plan.next_blocks([("ztautau", 2), *begun], 8)) == []
     assert list(plan.next_blocks([("ztautau", 2), *begun], 2)) == []
 

@@ -130,7 +130,7 @@ class Entry:
 
     def patience(self) -> Patience:
         """What deaths there are, as far as there are rows."""
-        return Patience(self.store.rows())
+        return Patience(self.store.without_cost())
 
     def still_missing(self) -> list[int]:
         """Places of the toys that have no row now."""
@@ -142,9 +142,9 @@ class Entry:
         Other workers may have tried some of them meanwhile, which a single one would not have; valid answers
         of earlier sessions stay.
         """
-        rows = self.store.rows()
-        if (place := Patience(rows).lost_at) is None:
+        if (place := self.patience().lost_at) is None:
             return
+        rows = self.store.rows()
         patience = Patience(row for row in rows if row["place"] <= place)
         valid = {row["place"] for row in rows if row["status"] == "ok"} - set(self.missing)
         known = {row["place"]: (row["status"], row["message"]) for row in rows}

@@ -185,7 +185,7 @@ class Sample:
 
     def _note_losses(self, n_lost: int, given_again: Sequence[str]) -> None:
         """Write down workers that were lost, and what the executor then gave to others by itself."""
-        if n_lost or given_again:
+        if n_lost:
             logger.warning("%s", "; ".join([f"{n_lost} workers were lost", *given_again]))
             self._write_manifest(
                 n_workers_lost=self.manifest.get("n_workers_lost", 0) + n_lost,

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import nullcontext
@@ -28,21 +27,10 @@ from fairuniverse.submission import load_submission
 from fairuniverse.tasks import Block, Job, answer
 from loopback_dask import dask
 from processes import running_below
-from sample_runs import TESTS, assert_same, make_benchmark, run, wait_for_part
+from sample_runs import TESTS, assert_same, client_command, make_benchmark, run, wait_for_part
 
 NAMES = ["slow", "always_dies"]
 N_TOYS = 30
-
-CLIENT = f"""
-import sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from fairuniverse.executors import ProcessPool
-from fairuniverse.executors.dask import DaskCluster
-from sample_runs import run
-with DaskCluster(sys.argv[3]) if sys.argv[3] else ProcessPool(2) as executor:
-    run(Path(sys.argv[2]), sys.argv[4:], executor, n_toys={N_TOYS})
-"""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +53,7 @@ def rows_of(folder):
 
 def kill_client(folder, names, scheduler=""):
     """Start a run in a process of its own and kill it once a block is done; gives back what lived below."""
-    command = [sys.executable, "-c", CLIENT, TESTS, folder, scheduler, *names]
+    command = client_command(folder, names, N_TOYS, scheduler)
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as client:
         wait_for_part(folder)
         os.kill(client.pid, signal.SIGSTOP)  # or it may have ended before it is killed

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -11,7 +10,7 @@ import psutil
 import pytest
 
 from fairuniverse.executors import ProcessPool
-from sample_runs import TESTS, assert_same, run
+from sample_runs import assert_same, client_command, run
 
 N_TOYS = 3
 
@@ -78,7 +77,7 @@ def loading(folder, n):
 
 
 def run_killing(folder, waiting, n_killed):
-    """A run of which so many of two processes are killed while they load the model, and its manifest."""
+    """A run of which so many of two processes are killed while they load the model; it ends well."""
     submission, go = waiting
 
     def kill():
@@ -97,7 +96,6 @@ def run_killing(folder, waiting, n_killed):
     assert all(r.startswith("try_out of waiting: a worker process ended") for r in session["retries"])
     assert found.is_ok.all()
     assert found.manifest["fit"]["is_saved"]
-    return found
 
 
 def test_the_word_of_one_process_is_enough(tmp_path, waiting):
@@ -112,25 +110,10 @@ def test_a_model_is_tried_here_if_every_process_is_lost(tmp_path, waiting):
     assert (tmp_path / "run" / "waiting" / "worker.log").read_text().count("loading") == 1
 
 
-CLIENT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from fairuniverse.executors import ProcessPool
-from sample_runs import run
-if __name__ == "__main__":
-    with ProcessPool(2) as pool:
-        run(Path(sys.argv[2]), [sys.argv[3]], pool)
-"""
-
-
 def test_an_interrupted_trial(tmp_path, waiting):
     """Ctrl-C ends it at once, with everything below, and nothing of the model is left."""
-    script, folder = tmp_path / "client.py", tmp_path / "run"
-    script.write_text(CLIENT)
-    submission, _ = waiting
-    command = [sys.executable, script, TESTS, folder, submission]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as client:
+    folder, (submission, _) = tmp_path / "run", waiting
+    with subprocess.Popen(client_command(folder, [submission], N_TOYS), stderr=subprocess.PIPE) as client:
         loading(folder, 2)
         below = psutil.Process(client.pid).children(recursive=True)
         start = time.monotonic()

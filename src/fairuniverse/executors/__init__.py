@@ -46,6 +46,7 @@ class WhereToWork:
             InvalidDataError: There is no executor of that name, or it has no use for an address or file.
             ExecutorError: This process is one of an executor, and imports the script that started it.
         """
+        # What multiprocessing itself looks at before it starts a process; by then our run folders are taken.
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise ExecutorError(
                 "this script does its work again in every process that it starts: put what it does, but for "

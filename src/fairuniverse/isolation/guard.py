@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
 from fairuniverse.isolation.cgroup import join, remove
-from fairuniverse.lifetimes import SUBREAPER, end_with_parent, prctl
+from fairuniverse.lifetimes import SUBREAPER, end_with_parent, prctl, wait_for_end
 
 FOLDER_PREFIX = "fairuniverse-worker-"
 """Private folders of workers begin so; the guard removes no other."""
@@ -161,6 +161,17 @@ def kill_below(pid: int, *, reap: bool = False) -> None:
             os.wait()
         except ChildProcessError:
             return
+
+
+def see_ended(process: subprocess.Popen[Any], timeout_s: float) -> None:
+    """Wait for a guard that was asked to end; if it does not answer in time, kill everything from here."""
+    try:
+        wait_for_end(process, timeout_s)
+    except subprocess.TimeoutExpired:
+        kill_below(process.pid)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from fairuniverse.errors import InvalidDataError, SubmissionError
 from fairuniverse.isolation.answers import clean
 from fairuniverse.isolation.backends import Backend, Started, clean_environment
 from fairuniverse.isolation.cgroup import ControlGroup, Limits, remove
-from fairuniverse.isolation.guard import FOLDER_PREFIX, kill_below
+from fairuniverse.isolation.guard import FOLDER_PREFIX, see_ended
 from fairuniverse.isolation.installed import source_files
 from fairuniverse.isolation.messages import receive, send
 from fairuniverse.isolation.output import LAST_WORDS_S, OutputLog
@@ -378,18 +378,10 @@ class Worker:
         return SubmissionError("crashed", f"the worker process ended with exit code {code}")
 
     def _end(self) -> None:
-        """Ask the guard to kill everything; if it does not answer, do it from here."""
         if self._started is None:
             return
-        process = self._running
         self.begin_to_end()
-        try:
-            wait_for_end(process, LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
-            kill_below(process.pid)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        see_ended(self._running, LAST_WORDS_S)
         remove(self._group.joinable)
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from fairuniverse.errors import IsolationError
 from fairuniverse.isolation.backends import Backend, clean_environment
 from fairuniverse.isolation.cgroup import Limits
-from fairuniverse.isolation.guard import FOLDER_PREFIX, kill_below
+from fairuniverse.isolation.guard import FOLDER_PREFIX, see_ended
 from fairuniverse.isolation.output import LAST_WORDS_S
 from fairuniverse.isolation.probe import probes
 from fairuniverse.lifetimes import wait_for_end
@@ -92,12 +92,7 @@ def _run(backend: Sandbox, arguments: list[str]) -> dict[str, object]:
             wait_for_end(process, _TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.terminate()
-            try:
-                wait_for_end(process, LAST_WORDS_S)
-            except subprocess.TimeoutExpired:
-                kill_below(process.pid)
-                process.kill()
-                process.wait()
+            see_ended(process, LAST_WORDS_S)
         folder.mkdir(exist_ok=True)  # the guard has removed it
         output.seek(0)
         return _read(output.read(1 << 16), backend.remedy)

@@ -24,6 +24,8 @@ from fairuniverse.store.places import Place, Where, open_place, reading, writing
 from fairuniverse.store.reading import KEY, TRUTHS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fairuniverse.pseudo_experiments import Truth
 
 _CANDIDATE = "model.candidate"
@@ -157,8 +159,13 @@ class RunFolder:
         table = read_parts(self.folder, self.run, first=first, last=last, at=at)
         if table is None:
             return []
-        rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        rows = _records(table)
         return rows if at is None else [row for row in rows if row["place"] in at]
+
+    def without_cost(self) -> list[dict[str, Any]]:
+        """Rows of the toys of which no process lived to tell what they cost, as those of `rows`."""
+        table = read_parts(self.folder, self.run)
+        return [] if table is None else _records(table[table["wall_time_s"].isna()])
 
 
 class RunStore(RunFolder):
@@ -266,6 +273,10 @@ class RunStore(RunFolder):
                     "--overwrite)"
                 )
         return manifest
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def prefixed(nuisances: Mapping[str, float]) -> dict[str, float]:
